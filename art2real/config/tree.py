@@ -1,0 +1,139 @@
+"""Every setting of a training run: one tree of frozen, documented fields.
+
+The defaults are the published settings (Zhu et al., "Unpaired Image-to-Image Translation using
+Cycle-Consistent Adversarial Networks", ICCV 2017; Tomei et al., "What was Monet seeing while painting?",
+2018). `art2real.config.load` reads the tree from YAML and names what is wrong in it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from art2real.core.scale import Scale
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, and strict about keys and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The two unpaired image folders and how images are cut out of them."""
+
+    paintings: str = Field(description="folder of paintings, domain X")
+    photos: str = Field(description="folder of photos, domain Y")
+    load_size: int = Field(286, ge=8, description="shorter side that images are resized to, pixels")
+    crop_size: int = Field(256, ge=8, description="side of the random crop that is trained on, pixels")
+    flip: bool = Field(True, description="mirror every second image at random")
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Data:
+        if self.crop_size > self.load_size:
+            raise ValueError(f"crop_size {self.crop_size} is larger than load_size {self.load_size}")
+        if self.crop_size % 4:
+            raise ValueError(f"crop_size {self.crop_size} is not divisible by 4")
+        return self
+
+
+class Networks(Section):
+    """Sizes of the two generators and the two discriminators."""
+
+    generator_width: int = Field(64, ge=1, description="channels after the generator's first layer")
+    generator_blocks: int = Field(9, ge=0, description="residual blocks of the generator")
+    discriminator_width: int = Field(64, ge=1, description="channels after the discriminator's first layer")
+
+
+class Objective(Section):
+    """Weights of the CycleGAN losses, relative to the adversarial loss at 1."""
+
+    cycle_weight: float = Field(10.0, ge=0, description="weight of both cycle losses")
+    identity_weight: float = Field(0.5, ge=0, description="weight of the identity losses, times cycle_weight")
+
+
+class Contextual(Section):
+    """The pull towards real patches of a memory bank."""
+
+    bank: str | None = Field(None, description="folder of the memory bank; none: plain CycleGAN")
+    estimator: Literal["exact", "union", "sparse", "sampled"] = Field(
+        "sampled", description="which columns of the affinity matrix are worked with"
+    )
+    weight: float | None = Field(
+        None, ge=0, description="weight of the loss; none: the estimator's own; 0: plain CycleGAN"
+    )
+    neighbours: int | None = Field(
+        None, ge=1, description="k, rows retrieved for each patch; none: the estimator's own"
+    )
+    draws: int = Field(4096, ge=0, description="M, far rows that `sampled` draws for an image and scale")
+    scales: tuple[str, ...] | None = Field(
+        None, description="SIZE:STRIDE of each scale to use; none: all scales of the bank"
+    )
+    bandwidth: float = Field(1.0, gt=0, description="h of the softmax")
+    epsilon: float = Field(1e-5, gt=0, description="added to the least distance of each patch")
+
+    @model_validator(mode="after")
+    def _scales_parse(self) -> Contextual:
+        for scale in self.scales or ():
+            Scale.parse(scale)
+        return self
+
+
+class Schedule(Section):
+    """How long and how fast the networks learn. A step is one optimiser step over all workers."""
+
+    epochs: int = Field(100, ge=0, description="epochs (passes over the larger folder) at the full rate")
+    decay_epochs: int = Field(100, ge=0, description="epochs after them over which the rate falls to 0")
+    max_steps: int | None = Field(
+        None, ge=1, description="end after so many steps, with the rate falling over the same share of them"
+    )
+    batch_size: int = Field(1, ge=1, description="images of each domain, a worker and step")
+    learning_rate: float = Field(2e-4, gt=0, description="Adam's rate for all networks")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first moment")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second moment")
+    pool_size: int = Field(50, ge=0, description="generated images that the discriminators are shown again")
+
+    @model_validator(mode="after")
+    def _some_epochs(self) -> Schedule:
+        if self.epochs + self.decay_epochs == 0:
+            raise ValueError("epochs and decay_epochs are both 0: nothing would be trained")
+        return self
+
+
+class Logging(Section):
+    """What a run writes down, in steps."""
+
+    log_every: int = Field(50, ge=1, description="steps between lines of stats.jsonl")
+    sample_every: int = Field(1000, ge=1, description="steps between grids of sample paintings")
+    checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints: what a crash can cost")
+    keep_checkpoints: int = Field(3, ge=1, description="checkpoints kept, the newest ones")
+
+
+class Cluster(Section):
+    """Workers of the run and the processes that hold the index."""
+
+    workers: int = Field(1, ge=1, description="training workers; each trains on batch_size images a step")
+    cpus_per_worker: float = Field(1, gt=0, description="CPUs that a training worker claims")
+    use_gpu: bool | None = Field(None, description="a GPU for each worker; none: where the cluster has them")
+    index_cpus: float = Field(0.5, ge=0, description="CPUs that an index actor claims")
+    index_gpus: float = Field(0.0, ge=0, description="share of a GPU that an index actor claims")
+    max_failures: int = Field(3, ge=-1, description="restarts of the worker group; -1: without end")
+
+
+class TrainingConfig(Section):
+    """A training run: `art2real-cli train --config FILE`."""
+
+    name: str = Field(description="the run's name; its folder is RUNS/NNNN-name", pattern=r"^[A-Za-z0-9._-]+$")
+    runs: str = Field("runs", description="folder that holds the run folders")
+    seed: int = Field(0, ge=0, description="seed of all random choices")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the networks; auto: bfloat16 where the device computes in it"
+    )
+    data: Data
+    networks: Networks = Networks()
+    objective: Objective = Objective()
+    contextual: Contextual = Contextual()
+    schedule: Schedule = Schedule()
+    logging: Logging = Logging()
+    cluster: Cluster = Cluster()

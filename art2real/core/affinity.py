@@ -1,0 +1,257 @@
+"""The affinity of generated patches to real ones, and its gradient, in closed form.
+
+For row i (a generated patch) and column j (a real patch), both centred and of unit length
+(Mechrez, Talmi, Zelnik-Manor, "The Contextual Loss", ECCV 2018, equations 2-4):
+
+    d_ij = 1 - a_i·b_j        tau_i = min_j d_ij + eps        A_ij = softmax_j((1 - d_ij / tau_i) / h)
+
+With * the nearest column of the row, everything is written relative to it, which avoids every cancellation
+and overflow:
+
+    gap_ij = d_ij - d_i*      E_ij = c_j exp(-gap_ij / (h tau_i))      log A_i* = -log(1 + sum_{j != *} E_ij)
+
+where c_j counts how many rows of the bank a column stands for. The gradient (W = E / Z) is
+
+    h tau_i d(log A_i*)/d(a_i) = (sum_{j != *} W_ij (1 + gap_ij / tau_i)) b_* - sum_{j != *} W_ij b_j
+
+Values and gradients are computed together, a block of rows at a time, so that the N x M matrix is never
+held and never read twice. Real patches are constants of the bank: no gradient goes to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+# |v|^2 + SOFTNESS under the root keeps the gradient of the normalisation bounded where a patch equals the
+# mean (29 instead of 3e10 per unit) and changes nothing elsewhere: patches have |v|^2 of 0.1 and more.
+SOFTNESS = 1e-6
+
+# Entries of the affinity matrix worked on at a time: the temporaries stay in the processor's cache.
+_ENTRIES_PER_BLOCK = 1 << 20
+
+
+def unit(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Centres by the bank's mean and normalises: `[..., D]` -> `[..., D]` of length 1 (0 for the mean itself)."""
+    centred = patches - mean
+    return centred * torch.rsqrt(centred.square().sum(-1, keepdim=True) + SOFTNESS)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """True float32: no autocast, no TF32. In bfloat16 the gradient of the affinity is noise."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def near_far_affinity(
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    near: torch.Tensor | None,
+    far: torch.Tensor | None,
+    far_weight: torch.Tensor | None,
+    *,
+    bandwidth: float,
+    epsilon: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest affinity of each row, over near columns of its own and weighted far columns of all rows.
+
+    A far column that a row has as a near one counts once, as near. A far column nearer than the row's
+    farthest near one (the search missed it) counts as that one: its weight stands for many rows, of which
+    only itself is known to be that near.
+
+    Args:
+        rows: `[N, D]` unit rows, finite; the gradient goes here.
+        columns: `[M, D]` unit columns; a column that is not finite is left out.
+        near: `[N, k]` positions in `columns`, -1 where missing; None: no near field.
+        far: `[F]` positions in `columns`, each at most once; None: no far field with `near`, all columns
+            without it.
+        far_weight: `[F]` how many rows of the bank each far column stands for; None: 1 each.
+        bandwidth: h. epsilon: eps of tau.
+
+    Returns:
+        log max_j A_ij `[N]` in (-inf, 0], and whether the row has any column, bool `[N]`: where it has none,
+        the value is 0, without gradient, and means nothing.
+    """
+    finite = columns.isfinite().all(-1)
+    columns = torch.where(finite[:, None], columns, 0.0).detach()
+    if far is None:
+        far = torch.arange(0 if near is not None else len(columns), device=rows.device)
+    weight = rows.new_ones(len(far)) if far_weight is None else far_weight.to(rows)
+    far, weight = far[finite[far]], weight[finite[far]]
+    if near is None:
+        near = far.new_empty((len(rows), 0))
+    near = torch.where((near >= 0) & finite[near.clamp_min(0)], near, -1)
+    field = _FarField(columns[far], weight, torch.full((len(columns),), -1, device=rows.device))
+    field.place[far] = torch.arange(len(far), device=rows.device)
+
+    entries_per_row = len(far) + near.shape[1] * columns.shape[1] // 4 + 1
+    block = max(16, _ENTRIES_PER_BLOCK // entries_per_row)
+    with torch.no_grad():
+        parts = [
+            _block(rows[at : at + block], columns, near[at : at + block], field, bandwidth, epsilon)
+            for at in range(0, len(rows), block)
+        ]
+        value, gradient, defined = (torch.cat(column) for column in zip(*parts, strict=True))
+    return _attach(rows, value, gradient), defined
+
+
+@dataclass(frozen=True)
+class _FarField:
+    columns: torch.Tensor  # [F, D]
+    weight: torch.Tensor  # [F]
+    place: torch.Tensor  # [M]: where a column stands in the far field, -1 where it does not
+
+
+def _block(
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    near: torch.Tensor,
+    far: _FarField,
+    bandwidth: float,
+    epsilon: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """log max A `[n]`, its gradient `[n, D]`, and whether the row has a column `[n]`."""
+    infinite = torch.finfo(rows.dtype).max
+    everyone = torch.arange(len(rows), device=rows.device)
+    has_near = near.new_zeros(len(rows), dtype=torch.bool)
+    least = rows.new_full((len(rows),), infinite)
+    best = torch.zeros_like(rows)
+
+    if near.shape[1]:
+        valid = near >= 0
+        has_near = valid.any(1)
+        near_columns = columns[near.clamp_min(0)]
+        near_distance = (1.0 - torch.einsum("nkd,nd->nk", near_columns, rows)).clamp_(min=0.0)
+        least, nearest = torch.where(valid, near_distance, infinite).min(1)
+        limit, farthest = torch.where(valid, near_distance, -1.0).max(1)
+        best = near_columns[everyone, nearest]
+    far_distance = (1.0 - rows @ far.columns.T).clamp_(min=0.0)
+    alone = ~has_near
+    use_far_best = bool(len(far.columns)) and bool(alone.any())
+    if use_far_best:
+        far_least, far_nearest = far_distance.min(1)
+        least = torch.where(alone, far_least, least)
+        best = torch.where(alone[:, None], far.columns[far_nearest], best)
+    defined = least < infinite
+    least = torch.where(defined, least, 0.0)
+    tau = least + epsilon
+    slope = (-1.0 / (bandwidth * tau))[:, None]
+
+    if near.shape[1]:
+        capped = far_distance < limit[:, None]
+        far_distance = torch.maximum(far_distance, limit[:, None])
+    far_gap = far_distance.sub_(least[:, None])
+    far_share = (far_gap * slope).exp_().mul_(far.weight)
+    if use_far_best:
+        # The best column is the 1 of 1 + sum, so it is taken out of the sum.
+        far_share[everyone[alone], far_nearest[alone]] = 0.0
+    if near.shape[1]:
+        place = far.place[near.clamp_min(0)]
+        again, which = torch.nonzero(valid & (place >= 0), as_tuple=True)
+        far_share[again, place[again, which]] = 0.0
+
+    rest = far_share.sum(1)
+    pull = torch.einsum("nf,nf->n", far_share, far_gap)
+    drawn = torch.zeros_like(rows)
+    if near.shape[1]:
+        near_gap = torch.where(valid, near_distance - least[:, None], 0.0)
+        near_share = torch.where(valid, (near_gap * slope).exp_(), 0.0)
+        near_share[everyone, nearest] = 0.0
+        rest += near_share.sum(1)
+        pull += (near_share * near_gap).sum(1)
+        near_share.scatter_add_(1, farthest[:, None], (far_share * capped).sum(1, keepdim=True))
+        far_share.masked_fill_(capped, 0.0)
+        drawn = torch.einsum("nk,nkd->nd", near_share, near_columns)
+    drawn += far_share @ far.columns
+    return *_value_and_gradient(rest, pull, best, drawn, tau, bandwidth), defined
+
+
+def _value_and_gradient(
+    rest: torch.Tensor,
+    pull: torch.Tensor,
+    best: torch.Tensor,
+    drawn: torch.Tensor,
+    tau: torch.Tensor,
+    bandwidth: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """From sum E `[n]`, sum E gap `[n]`, b_* and sum E b `[n, D]`: log A_* and its gradient (see above)."""
+    towards = (rest + pull / tau)[:, None] * best - drawn
+    return -torch.log1p(rest), towards / (bandwidth * tau * (1.0 + rest))[:, None]
+
+
+def _attach(rows: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Gives `value` the gradient that was computed with it: the added term is 0, its derivative is not."""
+    return value + ((rows - rows.detach()) * gradient).sum(-1)
+
+
+def streamed_affinity(
+    rows: torch.Tensor,
+    blocks: Callable[[], Iterable[torch.Tensor]],
+    *,
+    bandwidth: float,
+    epsilon: float,
+) -> torch.Tensor:
+    """log max_j A_ij `[N]` over columns that need not fit into memory.
+
+    Args:
+        rows: `[N, D]` unit rows, finite; the gradient goes here.
+        blocks: called twice; yields the same unit columns `[M_b, D]` in the same order each time.
+        bandwidth: h. epsilon: eps of tau.
+
+    Raises:
+        ValueError: the blocks hold no finite column.
+    """
+    fixed = rows.detach()
+    with torch.no_grad():
+        least, best, where = _stream_nearest(fixed, blocks)
+        tau = least + epsilon
+        rest = torch.zeros_like(least)
+        pull = torch.zeros_like(least)
+        drawn = torch.zeros_like(fixed)
+        for columns, first in _finite_blocks(blocks):
+            gap = (1.0 - fixed @ columns.T).clamp_(min=0.0).sub_(least[:, None])
+            share = (gap / (-bandwidth * tau[:, None])).exp_()
+            inside = (where >= first) & (where < first + len(columns))
+            share[inside, where[inside] - first] = 0.0
+            rest += share.sum(1)
+            pull += torch.einsum("nm,nm->n", share, gap)
+            drawn += share @ columns
+        value, gradient = _value_and_gradient(rest, pull, best, drawn, tau, bandwidth)
+    return _attach(rows, value, gradient)
+
+
+def _stream_nearest(
+    rows: torch.Tensor, blocks: Callable[[], Iterable[torch.Tensor]]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Distance `[N]`, column `[N, D]` and place in the stream `[N]` of each row's nearest column."""
+    least = rows.new_full((len(rows),), torch.inf)
+    best = torch.zeros_like(rows)
+    where = torch.full((len(rows),), -1, device=rows.device)
+    for columns, first in _finite_blocks(blocks):
+        distance, place = (1.0 - rows @ columns.T).clamp_(min=0.0).min(1)
+        nearer = distance < least
+        least = torch.where(nearer, distance, least)
+        best[nearer] = columns[place[nearer]]
+        where[nearer] = place[nearer] + first
+    if bool((where < 0).any()):
+        raise ValueError("the affinity needs at least one real patch")
+    return least, best, where
+
+
+def _finite_blocks(blocks: Callable[[], Iterable[torch.Tensor]]) -> Iterator[tuple[torch.Tensor, int]]:
+    """Each block without its broken columns, and how many columns came before it."""
+    first = 0
+    for block in blocks():
+        columns = block[block.isfinite().all(-1)]
+        if len(columns):
+            yield columns, first
+        first += len(columns)
