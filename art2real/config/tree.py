@@ -124,7 +124,9 @@ class Cluster(Section):
 class TrainingConfig(Section):
     """A training run: `art2real-cli train --config FILE`."""
 
-    name: str = Field(description="the run's name; its folder is RUNS/NNNN-name", pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(
+        description="the run's name; its folder is RUNS/NNNN-name", pattern=r"^[A-Za-z0-9._-]+$"
+    )
     runs: str = Field("runs", description="folder that holds the run folders")
     seed: int = Field(0, ge=0, description="seed of all random choices")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

@@ -1,0 +1,77 @@
+"""Starting, or attaching to, the Ray cluster that a command works on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from art2real.errors import UserError
+
+# Blocks that travel between tasks are small here (file lists, queries, ids); images stay in files.
+_OBJECT_STORE_BYTES = 512 * 2**20
+
+
+# Seconds to wait for a head node; Ray itself would try for minutes.
+_KNOCK_SECONDS = 10.0
+
+
+@contextmanager
+def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]:
+    """A Ray cluster for the time of the block.
+
+    Args:
+        address: of a running cluster (`auto`, `HOST:PORT`, `ray://HOST:PORT`); it is left running at the end.
+            None: a cluster on this machine alone, stopped at the end. Ray listens on every interface, so it
+            takes work only with a token that is drawn here and lives in this process's environment.
+        cpus: CPUs that the work claims at the same time; a local cluster says it has as many, if the machine
+            has fewer, so that small machines share their cores instead of waiting forever.
+
+    Raises:
+        UserError: no cluster answers at `address`.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if os.environ["RAY_AUTH_MODE"] == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():  # in a submitted job, or in a test's cluster: it is not ours to stop
+        yield
+        return
+    if address is None:
+        ray.init(
+            address="local",
+            num_cpus=max(len(os.sched_getaffinity(0)), round((cpus or 0) + 0.499)),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    else:
+        try:
+            _knock(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster answers at --address {address} ({error}): "
+                "start one with `ray start --head`, or leave --address out to use this machine"
+            ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT, ValueError if it is no such address."""
+    if address == "auto":
+        return
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdecimal():
+        raise ValueError("write auto, HOST:PORT or ray://HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
