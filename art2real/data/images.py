@@ -1,0 +1,179 @@
+"""The one decoder and the one resizer: banks, training, evaluation and serving see the same pixels.
+
+Files come from anywhere, so nothing in them is trusted: limits are checked from the header before a pixel
+is decoded, only plain raster formats are tried, and whatever goes wrong becomes a `BadImage` with a cause.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile
+
+# Only plain raster formats: EPS, for one, would start another program. Older Pillows lack some of them.
+Image.init()
+FORMATS = tuple(
+    name
+    for name in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
+    if name in Image.OPEN
+)
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Both would print lines about single files into the user's terminal; what matters of them is a BadImage here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL(\.|$)")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What a file may ask for before it is refused."""
+
+    max_bytes: int = 256 * 2**20
+    """Largest file, in bytes."""
+    max_pixels: int = 120_000_000
+    """Most pixels (width times height), as the header tells them: 0.36 GB once decoded."""
+    min_side: int = 16
+    """Least width and height, in pixels."""
+
+
+class BadImage(Exception):  # noqa: N818 - reads as what it is: an image that is bad
+    """A file that cannot be used.
+
+    `cause` is one of `empty`, `truncated`, `damaged`, `not_an_image`, `too_many_bytes`, `too_many_pixels`,
+    `too_small`, `unreadable`; `detail` says it in words.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(cause, detail)
+        self.cause = cause
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def read(path: Path, limits: ImageLimits = ImageLimits()) -> bytes:
+    """The bytes of a file, without reading one that is over the limit.
+
+    Raises:
+        BadImage: `unreadable`, `empty` or `too_many_bytes`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limits.max_bytes + 1)
+            size = path.stat().st_size
+    except OSError as error:
+        raise BadImage("unreadable", error.strerror or str(error)) from None
+    _check_bytes(max(size, len(content)), limits)
+    return content
+
+
+def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Image.Image:
+    """An image file as upright RGB.
+
+    EXIF orientation is applied, transparency is laid over white, 16-bit and float values are scaled to 8 bit,
+    and of an animation the first frame is taken. The format is told from the content, never from the name.
+    Colour profiles are not applied.
+
+    Args:
+        source: a path, or the file's bytes.
+        limits: what the file may ask for.
+
+    Raises:
+        BadImage: the file cannot be used.
+    """
+    content = source if isinstance(source, bytes) else read(source, limits)
+    _check_bytes(len(content), limits)
+    # Some packages switch this on for the whole process; half a photo with a grey rest must not get in.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage("too_many_pixels", f"far more than {limits.max_pixels} pixels") from None
+    except Exception:  # parsers of hostile bytes raise nearly anything
+        raise BadImage("not_an_image", "not in an image format that can be read") from None
+    with image:
+        _check_size(image.width, image.height, limits)
+        try:
+            image.load()
+            return _to_rgb(_upright(image))
+        except Exception as error:
+            raise _damage(error) from None
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The centre of an image, its shorter side scaled to `size` pixels (antialiased bicubic): `[size, size]`.
+
+    An image that is already `size` pixels square keeps its exact pixels.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    # The box cuts before it scales but lets the filter reach beyond: same pixels, and no giant panorama.
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """RGB image -> uint8 `[H, W, 3]`."""
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _check_bytes(size: int, limits: ImageLimits) -> None:
+    if size == 0:
+        raise BadImage("empty", "the file has no bytes")
+    if size > limits.max_bytes:
+        raise BadImage("too_many_bytes", f"{size} bytes, more than {limits.max_bytes}")
+
+
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise BadImage("too_many_pixels", f"{width}x{height} pixels, more than {limits.max_pixels}")
+    if min(width, height) < limits.min_side:
+        raise BadImage("too_small", f"{width}x{height} pixels, a side below {limits.min_side}")
+
+
+def _damage(error: Exception) -> BadImage:
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return BadImage("truncated", "the file ends before the image does")
+    return BadImage("damaged", f"the image cannot be decoded: {error or type(error).__name__}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata is no reason to lose a good photo
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return _scaled(np.asarray(image), 65535).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+        top = float(values.max())
+        # 32-bit integers are 16-bit greys in practice; floats have no agreed white, so the scale is guessed.
+        whites = (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0)
+        return _scaled(values, next((white for white in whites if top <= white), top)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled(values: np.ndarray, white: float) -> Image.Image:
+    grey = np.clip(values.astype(np.float32) * (255.0 / white), 0, 255)
+    return Image.fromarray(np.rint(grey).astype(np.uint8))

@@ -1,0 +1,267 @@
+"""What is written about a memory bank: `manifest.json`, the records of its shards, and its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from art2real.core.scale import Scale
+from art2real.data.images import ImageLimits
+from art2real.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SKIPPED = "skipped.jsonl"
+SEAL = "manifest_sha256"
+"""The manifest's field with the checksum of its other fields."""
+BUILDING = "building.json"
+"""Present while a bank is being built; holds a `Building`."""
+DEFAULT_SCALES = (Scale(16, 6), Scale(8, 5), Scale(4, 4))
+
+Document = TypeVar("Document", bound="Model")
+
+
+class Model(BaseModel):
+    """Frozen; fields that a later version added without a new format version are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=1) + "\n"
+
+
+class BankSettings(Model):
+    """Everything, beside the photos, that decides the bytes of a bank."""
+
+    image_size: int = Field(256, ge=8, le=8192, description="side of the stored photos, pixels")
+    scales: tuple[Scale, ...] = DEFAULT_SCALES
+    photos_per_shard: int = Field(256, ge=1, description="files of the corpus that make one shard")
+    min_side: int = Field(ImageLimits.min_side, ge=1, description="least side of a photo, pixels")
+    max_bytes: int = Field(ImageLimits.max_bytes, ge=1, description="largest file, bytes")
+    max_pixels: int = Field(ImageLimits.max_pixels, ge=1, description="most pixels of a file")
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> BankSettings:
+        if not self.scales:
+            raise ValueError("a bank needs at least one scale")
+        if len(set(self.scales)) != len(self.scales):
+            raise ValueError("a scale is given twice")
+        for scale in self.scales:
+            if scale.size > self.image_size:
+                raise ValueError(
+                    f"patches of scale {scale} are larger than the {self.image_size}-pixel photos"
+                )
+        return self
+
+    @property
+    def limits(self) -> ImageLimits:
+        return ImageLimits(self.max_bytes, self.max_pixels, self.min_side)
+
+    def difference(self, other: BankSettings) -> str | None:
+        """The first setting that differs, in words; None if they are the same."""
+        for name in type(self).model_fields:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                show = (lambda value: " ".join(map(str, value))) if name == "scales" else str
+                return f"{name} {show(mine)}, not {show(theirs)}"
+        return None
+
+
+class FileEntry(Model):
+    """A file of the bank: path relative to the bank, size, SHA-256 of the content in hexadecimal digits."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class PatchEntry(FileEntry):
+    """A table of patches."""
+
+    rows: int
+
+
+class ShardInfo(Model):
+    """A finished shard: its photos and, by the name of the scale, its tables of patches."""
+
+    name: str
+    photos: int
+    photos_file: FileEntry
+    patches: dict[str, PatchEntry]
+
+    @property
+    def files(self) -> list[FileEntry]:
+        return [self.photos_file, *self.patches.values()]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 that names the shard's content: what an index shard is built from."""
+        tables = [f"{scale} {entry.sha256}" for scale, entry in self.patches.items()]
+        return digest([self.photos_file.sha256, *tables])
+
+
+class Skipped(Model):
+    """A file of the corpus that was left out."""
+
+    path: str
+    cause: str
+    detail: str
+
+
+class ShardRecord(Model):
+    """Written beside a shard once its files are complete; without it the shard does not exist."""
+
+    settings: BankSettings
+    corpus_sha256: str = Field(description="of the paths and sizes of the files that the shard was made from")
+    shard: ShardInfo | None = Field(description="none: not one of the files could be used")
+    sums: dict[str, tuple[int, ...]] = Field(
+        description="by scale, exact sums over all patches of each of a patch's values, channel-major"
+    )
+    skipped: tuple[Skipped, ...]
+
+
+class ScaleInfo(Model):
+    """A scale of the bank."""
+
+    size: int
+    stride: int
+    patches: int = Field(description="rows of the whole bank")
+    mean: tuple[float, ...] = Field(description="mean patch, channel-major, in [-1, 1]")
+
+    @property
+    def scale(self) -> Scale:
+        return Scale(self.size, self.stride)
+
+
+class Manifest(Model):
+    """`manifest.json`: what it does not name does not exist."""
+
+    format_version: int
+    art2real: str = Field(description="version of the package that wrote the bank")
+    settings: BankSettings
+    photos: int
+    skipped: int
+    skipped_by_cause: dict[str, int]
+    not_images: int = Field(description="other files of the corpus, neither used nor counted as skipped")
+    corpus_sha256: str = Field(description="of the paths and sizes of all image files that were found")
+    input_sha256: str = Field(description="of the relative paths and content hashes of all photos")
+    scales: tuple[ScaleInfo, ...]
+    shards: tuple[ShardInfo, ...]
+    records: tuple[FileEntry, ...]
+    skipped_file: FileEntry
+
+    def to_json(self) -> str:
+        """With a checksum of the manifest itself as its last field."""
+        content = self.model_dump(mode="json")
+        return json.dumps({**content, SEAL: _seal(content)}, indent=1) + "\n"
+
+    @property
+    def image_size(self) -> int:
+        return self.settings.image_size
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """Every file of the bank but the manifest and the index."""
+        return [*(entry for shard in self.shards for entry in shard.files), *self.records, self.skipped_file]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 that names the bank's content."""
+        return digest([str(self.format_version), *(shard.identity for shard in self.shards)])
+
+
+def read_manifest(bank: Path) -> Manifest:
+    """Reads `manifest.json`.
+
+    Raises:
+        UserError: there is no bank, it is not finished, is damaged, or has a format that is not known.
+    """
+    path = bank / MANIFEST
+    if not path.is_file():
+        if (bank / BUILDING).is_file():
+            raise UserError(f"{bank}: not finished; run build-banks PHOTOS --out {bank} --resume")
+        raise UserError(f"{bank}: not a memory bank (it has no {MANIFEST}); make one with build-banks")
+    return load_document(path, Manifest)
+
+
+class Building(Model):
+    """What an unfinished bank is going to be."""
+
+    format_version: int
+    settings: BankSettings
+    corpus_sha256: str
+
+
+def load_document(path: Path, kind: type[Document]) -> Document:
+    """Reads a JSON file of the bank; one with a `format_version` that is not known is refused by it.
+
+    Raises:
+        UserError: the file is damaged, or of another format version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.get("format_version", FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{path}: format version {version} of memory banks is not known (this program writes "
+                f"{FORMAT_VERSION}); use the art2real that wrote it, or build the bank again"
+            )
+        if kind is Manifest and content.pop(SEAL) != _seal(content):
+            raise ValueError("the checksum is another one")
+        return kind.model_validate(content)
+    except (ValueError, AttributeError, KeyError):
+        raise UserError(f"{path}: damaged; build the bank again with build-banks --overwrite") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return digest([json.dumps(content, sort_keys=True, separators=(",", ":"))])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` for a file that is being written; two writers never share one."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def describe_file(bank: Path, relative: str) -> FileEntry:
+    """The entry of a file of the bank."""
+    path = bank / relative
+    return FileEntry(path=relative, bytes=path.stat().st_size, sha256=file_sha256(path))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            checksum.update(block)
+    return checksum.hexdigest()
+
+
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 of lines of text; bytes of file names that are not UTF-8 count as they are."""
+    checksum = hashlib.sha256()
+    for line in lines:
+        checksum.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return checksum.hexdigest()

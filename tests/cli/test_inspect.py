@@ -1,0 +1,162 @@
+"""`art2real-cli inspect` on a bank, an index, a checkpoint and a run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from art2real.cli.main import main
+from art2real.config.tree import Networks
+from art2real.core.networks import ResNetGenerator, initialise
+from art2real.data.bank_build import build_bank
+from art2real.data.manifest import BankSettings
+from art2real.training.run_folder import RunFolder
+from art2real.translation.weights import save_generator
+from tests.data.hard_files import BAD, GOOD, write_hard_folder
+from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+from tests.training.runs import tiny_config, write_domains
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["inspect", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return end.value.code, out, err
+
+
+def test_a_bank_with_an_index(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    code, out, _ = run(capsys, bank.path, "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert data["format_version"] == 1
+    assert (data["photos"], data["skipped"], data["skipped_by_cause"]) == (12, 0, {})
+    index_free = [path for path in bank.path.rglob("*") if path.is_file() and "index" not in path.parts]
+    assert data["bytes"] == sum(path.stat().st_size for path in index_free)
+    assert data["scales"] == [
+        {"size": 8, "stride": 4, "patches": bank.rows(WIDE)},
+        {"size": 4, "stride": 4, "patches": bank.rows(NARROW)},
+    ]
+    [index] = data["index"]
+    assert (index["size"], index["stride"], index["factory"]) == (4, 4, "Flat")
+    assert (index["rows"], index["shards"]) == (bank.rows(NARROW), 1)
+    assert index["recall_at_1"] == index["recall_at_5"] == 1.0
+    code, out, _ = run(capsys, bank.path)
+    assert "photos      12 of 48x48 pixels, 4 shards" in out
+    assert "index       4:4  Flat, 1,728 rows, 1 shards, recall@1 1.000, recall@5 1.000" in out
+
+
+def test_skipped_files_are_counted_by_cause(tmp_path, capsys):
+    write_hard_folder(tmp_path / "hard")
+    build_bank(tmp_path / "hard", tmp_path / "bank", BankSettings(image_size=32))
+    _, out, _ = run(capsys, tmp_path / "bank", "--json")
+    data = json.loads(out)
+    assert (data["photos"], data["skipped"]) == (len(GOOD), len(BAD))
+    assert sum(data["skipped_by_cause"].values()) == len(BAD)
+    _, out, _ = run(capsys, tmp_path / "bank")
+    assert "(1 empty, 2 not an image, 1 too many pixels, 1 too small, 1 truncated)" in out
+    assert "index       none; build-index makes it" in out
+
+
+def test_verify_names_damaged_files_of_bank_and_index(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    code, out, err = run(capsys, bank.path, "--verify")
+    assert code == 0
+    assert "verified: every file is as it was written" in out
+    assert "files verified" in err
+    damaged = ["photos/part-00002.arrow", f"index/{NARROW.name}/part-00000.index"]
+    for name in damaged:
+        data = bytearray((bank.path / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (bank.path / name).write_bytes(data)
+    code, out, _ = run(capsys, bank.path, "--verify", "--json")
+    assert code == 1
+    assert json.loads(out)["damaged"] == damaged
+    code, out, _ = run(capsys, bank.path, "--verify")
+    assert code == 1
+    assert all(f"  {name}" in out for name in damaged)
+
+
+def test_an_index(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    folder = bank.path / "index" / NARROW.name
+    code, out, _ = run(capsys, folder, "--json", "--verify")
+    data = json.loads(out)
+    assert code == 0
+    assert (data["kind"], data["factory"], data["damaged"]) == ("index", "Flat", [])
+    (folder / "part-00000.index").unlink()
+    code, out, _ = run(capsys, folder, "--verify")
+    assert code == 1
+    assert "part-00000.index" in out
+    (folder / "manifest.json").unlink()
+    code, _, err = run(capsys, folder)
+    assert (code, "not finished" in err) == (1, True)
+
+
+def test_a_checkpoint(tmp_path, capsys):
+    generator = ResNetGenerator(4, 1)
+    initialise(generator, torch.Generator().manual_seed(0))
+    save_generator(generator, Networks(generator_width=4, generator_blocks=1), tmp_path / "weights")
+    code, out, _ = run(capsys, tmp_path / "weights", "--json", "--verify")
+    data = json.loads(out)
+    assert code == 0
+    assert data["kind"] == "checkpoint"
+    assert data["networks"]["generator_width"] == 4
+    assert data["files"] == ["G.safetensors"]
+    assert data["bytes"] == (tmp_path / "weights/G.safetensors").stat().st_size
+    (tmp_path / "weights/G.safetensors").write_bytes(b"no weights")
+    code, out, _ = run(capsys, tmp_path / "weights", "--verify")
+    assert code == 1
+    assert "G.safetensors" in out
+
+
+def test_a_run(tmp_path, capsys):
+    write_domains(tmp_path)
+    run_folder = RunFolder.create(tiny_config(tmp_path), {})
+    code, out, _ = run(capsys, run_folder.path)
+    assert code == 0
+    assert "step        0, not finished" in out
+    assert "checkpoint  none" in out
+    generator = ResNetGenerator(4, 1)
+    save_generator(generator, Networks(generator_width=4, generator_blocks=1), run_folder.checkpoint_path(6))
+    run_folder.append_stats({"step": 6})
+    run_folder.finish(6)
+    code, out, _ = run(capsys, run_folder.path, "--json", "--verify")
+    data = json.loads(out)
+    assert code == 0
+    assert (data["kind"], data["name"], data["step"], data["finished"]) == ("run", "tiny", 6, True)
+    assert data["bank"] is None
+    assert [each["step"] for each in data["checkpoints"]] == [6]
+    assert data["damaged"] == []
+    (run_folder.checkpoint_path(6) / "G.safetensors").unlink()
+    code, out, _ = run(capsys, run_folder.path, "--json", "--verify")
+    assert code == 1
+    assert json.loads(out)["damaged"] == ["checkpoints/step-00000006/G.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "there is no such folder"),
+        (lambda path: path.mkdir(), "neither a memory bank, an index, a run nor a checkpoint"),
+        (lambda path: path.write_text("x"), "neither a memory bank"),
+    ],
+)
+def test_what_cannot_be_described(tmp_path, capsys, make, words):
+    make(tmp_path / "thing")
+    code, out, err = run(capsys, tmp_path / "thing")
+    assert (code, out) == (1, "")
+    assert words in err
+
+
+def test_an_unfinished_bank_says_how_to_go_on(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    (bank.path / "manifest.json").replace(bank.path / "building.json")
+    code, _, err = run(capsys, bank.path)
+    assert code == 1
+    assert f"{bank.path}: not finished; run build-banks PHOTOS --out {bank.path} --resume" in err
