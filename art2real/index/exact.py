@@ -1,0 +1,44 @@
+"""Exact search: every row of a bank, in the loss's metric. The oracle of everything approximate."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from art2real.core.affinity import full_precision
+from art2real.core.scale import Scale
+from art2real.data.bank import MemoryBank
+from art2real.index.protocol import Neighbours
+from art2real.index.retriever import merge, unit_rows
+
+_ROWS_PER_BLOCK = 16384
+_QUERIES_PER_BLOCK = 1024
+
+
+class ExactRetriever:
+    """Reads the whole bank for each search: implements `Retriever`."""
+
+    def __init__(self, bank: MemoryBank, scale: Scale) -> None:
+        self.bank = bank
+        self.scale = scale
+
+    def search(self, queries: np.ndarray, k: int) -> Neighbours:
+        """The `k` nearest rows of each query: see `art2real.index.protocol.Retriever`."""
+        mean = self.bank.mean(self.scale)
+        finite = np.isfinite(queries).all(axis=1)
+        rows = torch.from_numpy(unit_rows(np.where(finite[:, None], queries, mean), mean))
+        best = [
+            (np.full((len(part), k), -np.inf, np.float32), np.full((len(part), k), -1, np.int64))
+            for part in rows.split(_QUERIES_PER_BLOCK)
+        ]
+        first = 0
+        for block in self.bank.blocks(self.scale, _ROWS_PER_BLOCK):
+            columns = torch.from_numpy(unit_rows(block, mean))
+            for number, part in enumerate(rows.split(_QUERIES_PER_BLOCK)):
+                with full_precision(rows.device):
+                    scores, places = (part @ columns.T).topk(min(k, len(columns)))
+                best[number] = merge([best[number], (scores.numpy(), places.numpy() + first)], k)
+            first += len(block)
+        scores_all, rows_all = (np.concatenate(column) for column in zip(*best, strict=True))
+        scores_all[~finite], rows_all[~finite] = -np.inf, -1
+        return scores_all, rows_all

@@ -1,0 +1,146 @@
+"""One shard of an index in this process, and several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from art2real.errors import UserError
+from art2real.index.factory import inverted_lists
+from art2real.index.manifest import Part, read_record
+from art2real.index.protocol import Neighbours
+
+# FAISS keeps batches of fewer values than this off BLAS. Its default of 128,000 makes batches of some
+# hundred queries up to five times slower at the dimensions used here.
+faiss.cvar.distance_compute_blas_threshold = min(faiss.cvar.distance_compute_blas_threshold, 1000)
+
+
+class IndexShard:
+    """A FAISS index over consecutive rows of one scale."""
+
+    def __init__(self, index: Any, first_row: int, threads: int | None = None) -> None:
+        """`index`: a `faiss.Index` on the CPU; `first_row`: the bank's number of its row 0."""
+        self.index = index
+        self.first_row = first_row
+        self.threads = threads
+        self._ivf = inverted_lists(index)
+        self._searcher = index
+        self._resources: Any = None
+
+    @classmethod
+    def load(cls, path: Path, nprobe: int, threads: int | None = None) -> IndexShard:
+        """Reads `part-NNNNN.index`, with the record beside it.
+
+        Args:
+            path: the shard's file. nprobe: inverted lists scanned for a query.
+            threads: that a search uses; None: as many as FAISS finds cores.
+
+        Raises:
+            UserError: the file is missing, truncated or damaged.
+        """
+        part = read_record(path.with_suffix(".json"), Part)
+        if part is None:
+            raise UserError(f"{path} has no record beside it; build the index again with `build-index BANK`")
+        shard = cls(read_index(path, part.file.bytes), part.first_row, threads)
+        if shard.index.ntotal != part.rows:
+            raise UserError(
+                f"{path} holds {shard.index.ntotal} rows instead of {part.rows}; "
+                "build the index again with `build-index BANK --overwrite`"
+            )
+        shard.nprobe = nprobe
+        return shard
+
+    def to_gpu(self, device: int) -> None:
+        """Searches on GPU `device` from now on; the CPU's copy goes on naming the rows of the cells.
+
+        Raises:
+            UserError: FAISS has no GPU version of this index type, or the GPU has no room for it.
+        """
+        # The resources own the GPU's memory, so they must live as long as the index.
+        self._resources = faiss.StandardGpuResources()
+        self._resources.setTempMemory(256 * 2**20)
+        try:
+            self._searcher = faiss.index_cpu_to_gpu(self._resources, device, self.index)
+        except RuntimeError as error:
+            raise UserError(
+                f"the index does not go onto GPU {device}: {str(error).splitlines()[-1][-200:]}; "
+                "give the index actors no GPU, or build it as PCA64,IVF4096,SQfp16"
+            ) from None
+
+    @property
+    def nprobe(self) -> int:
+        """Inverted lists scanned for a query; 1 where the index has none."""
+        return 1 if self._ivf is None else int(self._ivf.nprobe)
+
+    @nprobe.setter
+    def nprobe(self, lists: int) -> None:
+        if self._ivf is not None:
+            self._ivf.nprobe = lists
+
+    def search(self, unit_queries: np.ndarray, k: int) -> Neighbours:
+        """The `k` nearest rows: see `art2real.index.protocol.Shards`."""
+        if self.threads is not None:
+            # OpenMP keeps this for each calling thread, so it has to be said where the search is.
+            faiss.omp_set_num_threads(self.threads)
+        scores, rows = self._searcher.search(np.ascontiguousarray(unit_queries, dtype=np.float32), k)
+        if self.index.metric_type == faiss.METRIC_L2:
+            scores = 1.0 - 0.5 * scores  # |a - b|^2 = 2 - 2 a·b
+        missing = rows < 0
+        return (
+            np.where(missing, np.float32(-np.inf), scores).astype(np.float32, copy=False),
+            np.where(missing, -1, rows + self.first_row),
+        )
+
+    def cell_sizes(self) -> np.ndarray:
+        """Rows in each inverted list, int64 `[C]`; an index without lists is one cell."""
+        if self._ivf is None:
+            return np.array([self.index.ntotal], dtype=np.int64)
+        size = self._ivf.invlists.list_size
+        return np.fromiter((size(cell) for cell in range(self._ivf.nlist)), np.int64, self._ivf.nlist)
+
+    def rows_at(self, cells: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """The row at each offset inside each cell, int64 `[M]`; offsets must be below the cell's size."""
+        if self._ivf is None:
+            return offsets + self.first_row
+        at = self._ivf.invlists.get_single_id
+        pairs = zip(cells.tolist(), offsets.tolist(), strict=True)
+        return np.fromiter((at(*pair) for pair in pairs), np.int64, len(cells)) + self.first_row
+
+
+class LocalShards:
+    """Shards of one scale in this process."""
+
+    def __init__(self, shards: Sequence[IndexShard]) -> None:
+        """`shards`: in the order of their rows."""
+        self.shards = tuple(shards)
+
+    def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
+        return [shard.search(unit_queries, k) for shard in self.shards]
+
+    def cell_sizes(self) -> list[np.ndarray]:
+        return [shard.cell_sizes() for shard in self.shards]
+
+    def rows_at(self, cells: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [shard.rows_at(mine, at) for shard, mine, at in zip(self.shards, cells, offsets, strict=True)]
+
+
+def read_index(path: Path, size: int) -> Any:
+    """A `faiss.Index` from a file that must have `size` bytes.
+
+    Raises:
+        UserError: the file is missing, truncated or damaged.
+    """
+    again = "build the index again with `build-index BANK --overwrite`"
+    found = path.stat().st_size if path.is_file() else None
+    if found is None:
+        raise UserError(f"index file {path} is missing; {again}")
+    if found != size:
+        raise UserError(f"index file {path} has {found} bytes instead of {size}: it is truncated; {again}")
+    try:
+        return faiss.read_index(str(path))
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"index file {path} cannot be read ({str(error)[-120:]}); {again}") from None

@@ -1,0 +1,60 @@
+"""A scale of a bank as the estimators of `art2real.core.estimators` see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from art2real.core.estimators import Cells
+from art2real.core.scale import Scale
+from art2real.data.bank import MemoryBank
+from art2real.index.retriever import BankRetriever
+
+
+class RetrievedScale:
+    """Implements `PatchSource`: the index finds rows, the bank has the patches. Tensors are on the CPU."""
+
+    def __init__(self, bank: MemoryBank, scale: Scale, retriever: BankRetriever) -> None:
+        self.bank = bank
+        self.scale = scale
+        self.retriever = retriever
+        self._mean = torch.from_numpy(bank.mean(scale))
+
+    @property
+    def rows(self) -> int:
+        """Patches in the bank at this scale."""
+        return self.bank.rows(self.scale)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """`[D]` mean of the bank's patches, in [-1, 1]."""
+        return self._mean
+
+    def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
+        """`[N, D]` in [-1, 1] -> int64 `[N, k]`: nearest rows first, -1 where there is none."""
+        queries = patches.detach().to("cpu", torch.float32).numpy()
+        return torch.from_numpy(self.retriever.search(queries, k)[1])
+
+    def fetch(self, rows: torch.Tensor) -> torch.Tensor:
+        """int64 `[R]` row numbers, none negative -> float32 `[R, D]` in [-1, 1]."""
+        return torch.from_numpy(self.bank.vectors(self.scale, rows.cpu().numpy()))
+
+    def cells(self) -> Cells:
+        """The cells of the index; their directions have unit length."""
+        return self._cells
+
+    @cached_property
+    def _cells(self) -> Cells:
+        directions, sizes = self.retriever.cells()
+        return Cells(torch.from_numpy(directions), torch.from_numpy(sizes))
+
+    def draw(self, cells: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        """int64 `[M]` cells -> int64 `[M]`: for each a row of that cell, all its rows equally likely."""
+        return torch.from_numpy(self.retriever.draw(cells.cpu().numpy(), random))
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """The whole bank in order, float32 `[M_b, D]` in [-1, 1]."""
+        return map(torch.from_numpy, self.bank.blocks(self.scale))

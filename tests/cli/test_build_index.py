@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from art2real.cli.main import main
+from art2real.index.manifest import describe
+from tests.index.banks import make_bank
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bank(tmp_path_factory.mktemp("bank"), photos=4).path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+def test_dry_run_says_what_would_be_built(bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--factory", "IVF4,SQfp16", "--shards", "2", "--dry-run"]
+    code, text, errors = run(capsys, "build-index", bank, *options, "--json")
+    assert (code, errors) == (0, "")
+    first = json.loads(text)["index"][0]
+    assert (first["size"], first["stride"], first["rows"], first["shards"]) == (8, 4, 484, 2)
+    assert first["bytes"] == 484 * (2 * 192 + 8) + 3 * 4 * 4 * 192
+    code, text, _ = run(capsys, "build-index", bank, "--dry-run")
+    assert text.splitlines()[0] == "8:4  Flat, 484 rows in 1 shard, about 0 MiB"
+    assert describe(bank) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--factory", "Nonsense"], 2, "FAISS has no index 'Nonsense'"),
+        (["--shards", "0"], 2, "--shards"),
+        (["--min-recall", "2"], 2, "--min-recall"),
+    ],
+)
+def test_mistakes_are_one_line(
+    bank: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, message: str
+) -> None:
+    ended, text, errors = run(capsys, "build-index", bank, *options)
+    assert (ended, text) == (code, "")
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_no_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = run(capsys, "build-index", tmp_path)
+    assert code == 1
+    assert "not a memory bank" in errors
+
+
+def test_it_builds_keeps_and_warns(bank: Path) -> None:
+    """With a cluster of its own, as a user calls it; progress and warnings go to standard error."""
+    command = [sys.executable, "-c", "from art2real.cli.main import main; main()", "build-index", str(bank)]
+    options = ["--factory", "IVF4,PQ4x4fs", "--min-recall", "1", "--json"]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["index"] == describe(bank)
+    assert [each["factory"] for each in data["index"]] == ["IVF4,PQ4x4fs"] * 2
+    assert "index steps: 6 of 6" in done.stderr
+    assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in done.stderr
+    assert "Traceback" not in done.stderr

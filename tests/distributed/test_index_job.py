@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from art2real.data.bank import MemoryBank
+from art2real.distributed.index_job import build_index
+from art2real.errors import UsageError, UserError
+from art2real.index.audit import make_queries
+from art2real.index.exact import ExactRetriever
+from art2real.index.manifest import describe, index_folder, read_manifest
+from art2real.index.retriever import open_retriever
+from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bank(tmp_path_factory.mktemp("bank")).path
+
+
+@pytest.fixture
+def bank(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def test_it_builds_what_one_process_builds(bank: Path, made: Path, tmp_path: Path) -> None:
+    steps: list[tuple[float, float | None, str]] = []
+    summaries = build_index(
+        bank,
+        factory="IVF8,SQfp16",
+        shards=3,
+        min_recall=0.5,
+        on_progress=lambda *step: steps.append(step),
+    )
+    assert summaries == describe(bank)
+    assert [(each["size"], each["shards"]) for each in summaries] == [(8, 3), (4, 3)]
+    assert [step[:2] for step in steps] == [(number, 10) for number in range(1, 11)]
+    assert {step[2] for step in steps} >= {"8:4 trained", "4:4 shard 2 added", "8:4 audited"}
+
+    shutil.copytree(made, tmp_path / "alone")
+    alone = MemoryBank.open(tmp_path / "alone")
+    for scale in (WIDE, NARROW):
+        manifest = read_manifest(bank, scale)
+        assert manifest is not None
+        assert manifest.files == index_bank(alone, scale, request("IVF8,SQfp16", shards=3)).files
+
+
+def test_small_banks_get_an_exact_index(bank: Path) -> None:
+    assert [each["factory"] for each in build_index(bank)] == ["Flat", "Flat"]
+    opened = MemoryBank.open(bank)
+    queries = make_queries(opened, WIDE, 20, seed=0)
+    np.testing.assert_array_equal(
+        open_retriever(opened, WIDE, threads=1).search(queries, 3)[1],
+        ExactRetriever(opened, WIDE).search(queries, 3)[1],
+    )
+
+
+def test_the_same_index_is_kept_and_another_refused(bank: Path) -> None:
+    first = build_index(bank)
+    part = index_folder(bank, WIDE) / "part-00000.index"
+    written = part.stat().st_mtime_ns
+    assert build_index(bank) == first
+    assert part.stat().st_mtime_ns == written
+    with pytest.raises(UserError, match=r"another index at scale 8:4 \(shards 1, not 2\)"):
+        build_index(bank, shards=2)
+    assert [each["shards"] for each in build_index(bank, shards=2, overwrite=True)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"factory": "IVF8,Nonsense"}, UsageError, "FAISS has no index 'IVF8,Nonsense'"),
+        ({"shards": 0}, UsageError, "--shards must be at least 1"),
+        ({"min_recall": 1.5}, UsageError, "--min-recall must be between 0 and 1"),
+        ({"factory": "IVF4096,Flat"}, UserError, "IVF4096,Flat needs at least 4096 patches"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line(
+    bank: Path, options: dict, kind: type[UserError], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
+        build_index(bank, **options)
+    assert type(refused.value) is kind
+    assert "\n" not in str(refused.value)
+    assert describe(bank) == []
+
+
+def test_a_wrong_request_does_not_cost_the_old_index(bank: Path) -> None:
+    before = build_index(bank)
+    with pytest.raises(UsageError, match="FAISS has no index"):
+        build_index(bank, factory="IVF8,Nonsense", overwrite=True)
+    assert describe(bank) == before
+
+
+def test_no_bank(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a memory bank"):
+        build_index(tmp_path / "nowhere")

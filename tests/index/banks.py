@@ -1,0 +1,38 @@
+"""Small banks for the tests of everything that retrieves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from art2real.core.scale import Scale
+from art2real.data.bank import MemoryBank
+from art2real.data.bank_build import build_bank
+from art2real.data.manifest import BankSettings
+from art2real.index.build import add_shard, finish, plan, train
+from art2real.index.manifest import IndexManifest, Request
+from tests.pictures import write_photos
+
+WIDE = Scale(8, 4)  # 192 values: reduced by PCA
+NARROW = Scale(4, 4)  # 48 values
+
+
+def make_bank(folder: Path, *, photos: int = 12, size: int = 48, seed: int = 0) -> MemoryBank:
+    """A bank of four shards with 121 (8:4) and 144 (4:4) patches a photo."""
+    write_photos(folder / "photos", photos, height=max(size, 16), width=max(size, 16), seed=seed)
+    settings = BankSettings(image_size=size, scales=(WIDE, NARROW), photos_per_shard=-(-photos // 4))
+    build_bank(folder / "photos", folder / "bank", settings)
+    return MemoryBank.open(folder / "bank")
+
+
+def request(factory: str = "auto", *, shards: int = 1, min_recall: float = 0.5, seed: int = 0) -> Request:
+    return Request(factory=factory, shards=shards, min_recall=min_recall, seed=seed)
+
+
+def index_bank(bank: MemoryBank, scale: Scale, wanted: Request) -> IndexManifest:
+    """Builds the index of one scale, all steps in this process."""
+    trained = train(bank, scale, wanted)
+    parts = [
+        add_shard(bank, scale, trained, number, numbers)
+        for number, numbers in enumerate(plan(bank, wanted.shards))
+    ]
+    return finish(bank, scale, trained, parts)

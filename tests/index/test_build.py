@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from art2real.data.bank import MemoryBank
+from art2real.errors import UserError
+from art2real.index.audit import make_queries, recall, tune
+from art2real.index.build import add_shard, discard, finish, finished, plan, train
+from art2real.index.exact import ExactRetriever
+from art2real.index.manifest import MANIFEST, describe, index_folder, read_manifest
+from art2real.index.retriever import open_retriever
+from art2real.index.shard import IndexShard, LocalShards
+from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+
+IVF = "PCA64,IVF8,SQfp16"
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bank")
+    bank = make_bank(folder)
+    index_bank(bank, WIDE, request(IVF, shards=2))
+    return folder
+
+
+@pytest.fixture
+def bank(indexed: Path, tmp_path: Path) -> MemoryBank:
+    """A copy that a test may spoil."""
+    shutil.copytree(indexed / "bank", tmp_path / "bank")
+    return MemoryBank.open(tmp_path / "bank")
+
+
+def test_manifest_says_what_was_built(bank: MemoryBank) -> None:
+    [summary] = describe(bank.path)
+    assert (summary["size"], summary["stride"], summary["factory"]) == (8, 4, IVF)
+    assert (summary["rows"], summary["shards"]) == (bank.rows(WIDE), 2)
+    assert summary["recall_at_1"] >= 0.9
+    assert summary["recall_at_5"] >= 0.8
+    assert summary["queries_per_second"] > 0
+    files = list(index_folder(bank.path, WIDE).glob("*.index"))
+    assert summary["bytes"] == sum(path.stat().st_size for path in files)
+
+
+def test_seed_decides_the_index(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, photos=4)
+    digests = []
+    for seed in (0, 0, 1):
+        discard(bank, WIDE)
+        manifest = index_bank(bank, WIDE, request("IVF8,SQ8", seed=seed))
+        digests.append([file.sha256 for file in manifest.files])
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_an_interrupted_build_goes_on(bank: MemoryBank) -> None:
+    folder = index_folder(bank.path, WIDE)
+    before = read_manifest(bank.path, WIDE)
+    assert before is not None
+    (folder / MANIFEST).unlink()
+    (folder / "part-00001.json").unlink()  # its file was written, its record was not
+    (folder / ".part-00001.index.1234.tmp").write_bytes(b"half")
+    (folder / "part-00002.json").write_text("{")  # of a build with more shards
+    kept = {name: (folder / name).stat().st_mtime_ns for name in ("trained.index", "part-00000.index")}
+    with pytest.raises(UserError, match="no index at scale 8:4"):
+        open_retriever(bank, WIDE)
+    again = index_bank(bank, WIDE, request(IVF, shards=2))
+    assert again.files == before.files
+    assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}
+    parts = ["part-00000", "part-00001", "trained"]
+    expected = [MANIFEST, *(f"{name}.{kind}" for name in parts for kind in ("index", "json"))]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
+
+
+def test_a_damaged_record_is_made_again(bank: MemoryBank) -> None:
+    folder = index_folder(bank.path, WIDE)
+    before = read_manifest(bank.path, WIDE)
+    for name in (MANIFEST, "part-00000.index"):
+        (folder / name).unlink()
+    for name in ("trained.json", "part-00001.json"):
+        (folder / name).write_text("{")
+    again = index_bank(bank, WIDE, request(IVF, shards=2))
+    assert before is not None
+    assert again.files == before.files
+
+
+def test_finished_index_is_kept_for_the_same_request_only(bank: MemoryBank) -> None:
+    assert finished(bank, WIDE, request(IVF, shards=2)) == read_manifest(bank.path, WIDE)
+    assert finished(bank, NARROW, request()) is None
+    with pytest.raises(UserError, match=r"another index at scale 8:4 \(factory .*not Flat\).*--overwrite"):
+        finished(bank, WIDE, request("Flat", shards=2))
+
+
+def test_index_of_another_bank_is_refused(bank: MemoryBank, tmp_path: Path) -> None:
+    other = make_bank(tmp_path / "other", seed=50)
+    shutil.copytree(bank.path / "index", other.path / "index")
+    with pytest.raises(UserError, match="built with other settings, or from other photos, than its index"):
+        open_retriever(other, WIDE)
+    with pytest.raises(UserError, match="older state of the bank"):
+        finished(other, WIDE, request(IVF, shards=2))
+
+
+@pytest.mark.parametrize("name", ["part-00000.index", "trained.index"])
+def test_truncated_files_are_refused(bank: MemoryBank, name: str) -> None:
+    path = index_folder(bank.path, WIDE) / name
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{name} has \d+ bytes instead of \d+: it is truncated"):
+        open_retriever(bank, WIDE).cells()
+
+
+def test_damaged_and_missing_files_are_refused(bank: MemoryBank) -> None:
+    path = index_folder(bank.path, WIDE) / "part-00001.index"
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(UserError, match=r"part-00001\.index cannot be read"):
+        open_retriever(bank, WIDE)
+    path.unlink()
+    with pytest.raises(UserError, match=r"part-00001\.index is missing"):
+        open_retriever(bank, WIDE)
+    (path.parent / MANIFEST).write_text("{}")
+    with pytest.raises(UserError, match=r"manifest\.json is damaged or of another version"):
+        open_retriever(bank, WIDE)
+
+
+def test_missing_index_and_scale_are_named(bank: MemoryBank) -> None:
+    with pytest.raises(UserError, match=r"no index at scale 4:4; build it with `build-index"):
+        open_retriever(bank, NARROW)
+    with pytest.raises(UserError, match=r"has no scale 16:6; it has 8:4, 4:4"):
+        open_retriever(bank, type(WIDE)(16, 6))
+
+
+def test_too_many_lists_are_refused(bank: MemoryBank) -> None:
+    with pytest.raises(UserError, match=r"IVF4096,Flat needs at least 4096 patches"):
+        train(bank, NARROW, request("IVF4096,Flat"))
+    assert not list(index_folder(bank.path, NARROW).glob("*"))
+
+
+def test_codes_that_cannot_be_learned_are_refused(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, photos=4, size=8)  # 4 patches of 8:4
+    with pytest.raises(UserError, match=r"PQ8 cannot be trained on the 4 patches .*number of clusters"):
+        train(bank, WIDE, request("PQ8"))
+
+
+def test_audit_queries_are_not_the_banks_rows(bank: MemoryBank) -> None:
+    queries = make_queries(bank, WIDE, 100, seed=0)
+    np.testing.assert_array_equal(queries, make_queries(bank, WIDE, 100, seed=0))
+    assert queries.shape == (100, 192)
+    assert queries.dtype == np.float32
+    assert queries.min() >= -1
+    assert queries.max() <= 1
+    scores, _ = ExactRetriever(bank, WIDE).search(queries, 1)
+    assert 0.3 < scores.mean() < 0.99
+    assert scores.max() < 0.9999
+
+
+def test_recall_counts_rows_that_are_as_near(bank: MemoryBank) -> None:
+    queries = make_queries(bank, WIDE, 40, seed=0)
+    exact = ExactRetriever(bank, WIDE)
+    exact_scores, exact_rows = exact.search(queries, 5)
+    assert recall(bank, WIDE, queries, exact, exact_scores)[:2] == (1.0, 1.0)
+
+    class Worse:
+        """Misses the first of every second query."""
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = exact_rows[: len(queries), :k].copy()
+            rows[::2, 0] = -1
+            return exact_scores[: len(queries), :k], rows
+
+    at_1, at_5, _ = recall(bank, WIDE, queries, Worse(), exact_scores)
+    assert (at_1, at_5) == (0.5, pytest.approx(0.9))
+
+
+def test_probes_are_raised_until_the_recall_is_reached(bank: MemoryBank) -> None:
+    recalls = {}
+    for wanted in (0.1, 0.999):
+        trained = train(bank, NARROW, request("IVF64,SQfp16", min_recall=wanted))
+        trained = trained.model_copy(update={"nprobe": 1})
+        part = add_shard(bank, NARROW, trained, 0, plan(bank, 1)[0])
+        shards = LocalShards([IndexShard.load(bank.path / part.file.path, 1)])
+        recalls[wanted] = tune(bank, NARROW, shards, trained)
+    assert recalls[0.1].nprobe == 1
+    assert recalls[0.999].nprobe > 1
+    assert recalls[0.999].recall_at_1 > recalls[0.1].recall_at_1
+    assert recalls[0.1].reached
+    assert recalls[0.999].reached
+
+
+def test_a_recall_out_of_reach_keeps_the_index_and_says_so(bank: MemoryBank) -> None:
+    wanted = request("IVF4,PQ4x4fs", min_recall=0.999)
+    trained = train(bank, NARROW, wanted)
+    manifest = finish(bank, NARROW, trained, [add_shard(bank, NARROW, trained, 0, plan(bank, 1)[0])])
+    assert not manifest.audit.reached
+    assert manifest.audit.recall_at_1 < 0.999
+    assert manifest.summary()["min_recall_reached"] is False
+    assert open_retriever(bank, NARROW).search(np.zeros((1, 48), np.float32), 1)[1][0, 0] >= 0
