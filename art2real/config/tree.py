@@ -25,8 +25,10 @@ class Data(Section):
 
     paintings: str = Field(description="folder of paintings, domain X")
     photos: str = Field(description="folder of photos, domain Y")
-    load_size: int = Field(286, ge=8, description="shorter side that images are resized to, pixels")
-    crop_size: int = Field(256, ge=8, description="side of the random crop that is trained on, pixels")
+    load_size: int = Field(286, ge=32, description="shorter side that images are resized to, pixels")
+    crop_size: int = Field(
+        256, ge=32, description="side of the random crop that is trained on, pixels; divisible by 4"
+    )
     flip: bool = Field(True, description="mirror every second image at random")
 
     @model_validator(mode="after")

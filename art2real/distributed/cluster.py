@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,8 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
+        # Ray reads this at its first import; set later, it would start a cluster that refuses its own driver.
+        assert "ray" not in sys.modules or "RAY_AUTH_MODE" in os.environ, "import ray after entering session()"
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token":
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

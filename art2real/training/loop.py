@@ -1,0 +1,259 @@
+"""The training loop: data, steps, what is written down, and checkpoints. It knows nothing of Ray."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from art2real.config.tree import TrainingConfig
+from art2real.core.estimators import PatchSource
+from art2real.core.scale import Scale
+from art2real.errors import UserError
+from art2real.training.contextual import ContextualPull
+from art2real.training.data import UnpairedImages
+from art2real.training.plan import contextual_weight, estimator_of
+from art2real.training.run_folder import RunFolder
+from art2real.training.samples import write_grid
+from art2real.training.schedule import learning_rate, total_steps
+from art2real.training.state import Pools, load_state, pools_of, save_state
+from art2real.training.step import CPU, CycleGAN, build_networks, computes_bfloat16
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any], Path | None], None]
+"""Called by every worker at each checkpoint: the metrics of the step, and the folder on the first worker."""
+
+_SAMPLES = 4
+# Asking a shared file system at each step whether to stop would cost more than the answer is worth.
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the loop ended."""
+
+    step: int
+    """Steps done since the run began."""
+    total: int
+    """Steps that the whole run has."""
+
+
+def train_loop(
+    config: TrainingConfig,
+    run: RunFolder,
+    *,
+    sources: Mapping[Scale, PatchSource] | None = None,
+    report: Report = lambda metrics, checkpoint: None,
+    resume_from: Path | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    device: torch.device = CPU,
+    wrap: Callable[[nn.Module], nn.Module] = lambda network: network,
+) -> Outcome:
+    """Trains until the schedule's end, or until the run folder's signal to stop.
+
+    Args:
+        config: the whole configuration.
+        run: where statistics, samples and checkpoints go; the first worker writes.
+        sources: a memory bank's scales; None or empty, or a weight of 0: plain CycleGAN.
+        report: see `Report`.
+        resume_from: a checkpoint folder to go on from.
+        rank, world_size: this worker, of how many; more than one need an initialised torch.distributed.
+        device: where the networks compute.
+        wrap: put around each network for several workers.
+
+    Raises:
+        UserError: no usable image, a checkpoint that does not fit, or a loss that is no longer finite.
+    """
+    data = _data(config, rank, world_size)
+    pull = _pull(config, sources, rank)
+    model = CycleGAN(
+        build_networks(config.networks, config.seed),
+        config.objective,
+        config.schedule,
+        contextual=None if pull is None else (pull, contextual_weight(config)),
+        seed=config.seed,
+        rank=rank,
+        device=device,
+        bfloat16=uses_bfloat16(config, device),
+        wrap=wrap,
+    )
+    total = total_steps(config.schedule, data.steps_per_epoch)
+    first = 0 if resume_from is None else load_state(resume_from, model, config, rank)
+    writer = _Writer(config, run, model, data, report, rank, world_size, total)
+    writer.begin(first)
+    try:
+        for step, (paintings, photos) in enumerate(data.batches(first, total), first):
+            rate = learning_rate(config.schedule, step, total)
+            model.set_learning_rate(rate)
+            losses = model.step(paintings.to(device), photos.to(device), step)
+            values, stop = _agree(losses, writer.stop_asked(), world_size)
+            _refuse_broken(values, step, run)
+            writer.after(step + 1, values, rate, stop)
+            if stop:
+                return Outcome(step + 1, total)
+        return Outcome(max(first, total), total)
+    finally:
+        if pull is not None:
+            pull.close()
+
+
+def uses_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether the networks compute in bfloat16 on that device."""
+    if config.precision == "auto":
+        return computes_bfloat16(device)
+    return config.precision == "bfloat16"
+
+
+class _Writer:
+    """What the run writes down, and when."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        run: RunFolder,
+        model: CycleGAN,
+        data: UnpairedImages,
+        report: Report,
+        rank: int,
+        world_size: int,
+        total: int,
+    ) -> None:
+        self._config = config
+        self._run = run
+        self._model = model
+        self._data = data
+        self._report = report
+        self._rank = rank
+        self._world_size = world_size
+        self._total = total
+        self._paintings = data.sample_paintings(_SAMPLES) if rank == 0 else None
+        self._looked = 0.0
+        self._since = (0, 0.0, 0.0, 0.0)
+
+    def begin(self, step: int) -> None:
+        """Before the first step of this call, which is number `step`."""
+        if self._rank == 0:
+            self._run.cut_stats(step)
+        self._since = (step, time.perf_counter(), 0.0, 0.0)
+
+    def stop_asked(self) -> bool:
+        """Whether the first worker has seen the signal to stop."""
+        now = time.perf_counter()
+        if self._rank or now - self._looked < _SECONDS_BETWEEN_LOOKS:
+            return False
+        self._looked = now
+        return self._run.stop_asked
+
+    def after(self, step: int, losses: dict[str, float], rate: float, stop: bool) -> None:
+        """After `step` steps: writes what is due, in the order in which a crash does the least harm."""
+        every = self._config.logging
+        last = step == self._total
+        if self._rank == 0 and (step % every.log_every == 0 or last or stop):
+            self._log(step, losses, rate)
+        if self._rank == 0 and (step % every.sample_every == 0 or last):
+            self._sample(step)
+        if step % every.checkpoint_every == 0 or last or stop:
+            self._save(step, losses)
+
+    def _log(self, step: int, losses: dict[str, float], rate: float) -> None:
+        now = time.perf_counter()
+        before, then, retrieved, waited = self._since
+        steps = max(1, step - before)
+        line = {
+            "step": step,
+            "epoch": round(step / self._data.steps_per_epoch, 4),
+            "learning_rate": rate,
+            "losses": losses,
+            "steps_per_second": round(steps / (now - then), 4),
+            "retrieval_seconds": round((self._model.retrieval_seconds - retrieved) / steps, 4),
+            "retrieval_waited": round((self._model.retrieval_waited - waited) / steps, 4),
+            "left_out": len(self._data.broken),
+        }
+        self._run.append_stats(line)
+        self._since = (step, now, self._model.retrieval_seconds, self._model.retrieval_waited)
+
+    def _sample(self, step: int) -> None:
+        if self._paintings is None or not len(self._paintings):
+            return
+        translated = self._model.translate(self._paintings, "G")
+        back = self._model.translate(translated, "F")
+        write_grid(self._run.path / "samples" / f"step-{step:08d}.png", [self._paintings, translated, back])
+
+    def _save(self, step: int, losses: dict[str, float]) -> None:
+        pools = _gather_pools(self._model, self._rank, self._world_size)
+        folder = None
+        if self._rank == 0:
+            folder = self._run.checkpoint_path(step)
+            save_state(folder, self._model, step, self._config, pools)
+        self._report({"step": step, **losses}, folder)
+        if self._rank == 0:
+            self._run.prune(self._config.logging.keep_checkpoints)
+            log.info("step %d: checkpoint %s", step, folder)
+
+
+def _data(config: TrainingConfig, rank: int, world_size: int) -> UnpairedImages:
+    return UnpairedImages(
+        Path(config.data.paintings),
+        Path(config.data.photos),
+        load_size=config.data.load_size,
+        crop_size=config.data.crop_size,
+        flip=config.data.flip,
+        batch_size=config.schedule.batch_size,
+        seed=config.seed,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def _pull(
+    config: TrainingConfig, sources: Mapping[Scale, PatchSource] | None, rank: int
+) -> ContextualPull | None:
+    if not sources or contextual_weight(config) == 0:
+        return None
+    return ContextualPull(sources, estimator_of(config), seed=config.seed, rank=rank)
+
+
+def _agree(losses: dict[str, torch.Tensor], stop: bool, world_size: int) -> tuple[dict[str, float], bool]:
+    """The losses' means over the workers and whether to stop: the same for all of them."""
+    some = next(iter(losses.values()))
+    values = torch.stack([*losses.values(), some.new_tensor(float(stop))]).double()
+    if world_size > 1:
+        dist.all_reduce(values)
+    *means, stops = values.tolist()
+    return dict(zip(losses, (mean / world_size for mean in means), strict=True)), stops > 0
+
+
+def _refuse_broken(losses: dict[str, float], step: int, run: RunFolder) -> None:
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        kept = run.checkpoints()
+        where = f"the last good checkpoint is {kept[-1][1]}" if kept else "there is no checkpoint yet"
+        raise UserError(
+            f"loss {', '.join(broken)} became {losses[broken[0]]} at step {step + 1}; {where}. "
+            "Try a lower schedule.learning_rate or precision=float32"
+        )
+
+
+def _gather_pools(model: CycleGAN, rank: int, world_size: int) -> list[Pools] | None:
+    """The pools of all workers, on the first one."""
+    mine = pools_of(model)
+    if world_size == 1:
+        return [mine]
+    gathered: list[dict[str, torch.Tensor]] = [{} for _ in range(world_size)]
+    # All workers have seen as many images, so their pools have one shape.
+    for domain, images in mine.items():
+        parts = [torch.empty_like(images) for _ in range(world_size)] if rank == 0 else None
+        dist.gather(images.contiguous(), parts)
+        for place, part in zip(gathered, parts or (), strict=False):
+            place[domain] = part
+    return list(gathered)

@@ -1,0 +1,127 @@
+"""What a run will be: everything that can be checked and counted before the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from art2real.config.tree import TrainingConfig
+from art2real.core.estimators import DEFAULT_WEIGHT, Estimator, make_estimator
+from art2real.core.scale import Scale
+from art2real.data.bank import MemoryBank
+from art2real.data.corpus import list_images
+from art2real.errors import UsageError, UserError
+from art2real.index.manifest import check_index
+from art2real.training.data import steps_per_epoch
+from art2real.training.schedule import total_steps
+from art2real.training.step import build_networks, trainable
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's inputs and size."""
+
+    paintings: int
+    photos: int
+    steps_per_epoch: int
+    total_steps: int
+    bank: MemoryBank | None
+    """None: plain CycleGAN."""
+    scales: tuple[Scale, ...]
+    index_shards: int
+    """Index shards of all these scales together."""
+    weight: float
+    """Of the contextual loss; 0 for plain CycleGAN."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For run.json: what the run was trained on."""
+        return {
+            "paintings": self.paintings,
+            "photos": self.photos,
+            "total_steps": self.total_steps,
+            "contextual_weight": self.weight,
+            "scales": [str(scale) for scale in self.scales],
+            "bank": None
+            if self.bank is None
+            else {"path": str(self.bank.path), "identity": self.bank.identity},
+        }
+
+
+def contextual_weight(config: TrainingConfig) -> float:
+    """Weight of the contextual loss: 0 without a bank, the estimator's own where none is given."""
+    if config.contextual.bank is None:
+        return 0.0
+    weight = config.contextual.weight
+    return DEFAULT_WEIGHT[config.contextual.estimator] if weight is None else weight
+
+
+def estimator_of(config: TrainingConfig) -> Estimator:
+    """The estimator that the configuration names."""
+    part = config.contextual
+    return make_estimator(
+        part.estimator,
+        neighbours=part.neighbours,
+        draws=part.draws,
+        bandwidth=part.bandwidth,
+        epsilon=part.epsilon,
+    )
+
+
+def claimed_cpus(config: TrainingConfig, plan: Plan) -> float:
+    """CPUs that a run claims at the same time: its workers and its index actors."""
+    cluster = config.cluster
+    return cluster.workers * cluster.cpus_per_worker + plan.index_shards * cluster.index_cpus
+
+
+def plan_run(config: TrainingConfig) -> Plan:
+    """Looks at the folders and the bank.
+
+    Raises:
+        UserError: a folder without images, a bank that is missing or has no index, a scale that it lacks.
+        UsageError: a patch that is larger than the crop.
+    """
+    paintings = len(list_images(Path(config.data.paintings)))
+    photos = len(list_images(Path(config.data.photos)))
+    epoch = steps_per_epoch(paintings, photos, config.schedule.batch_size * config.cluster.workers)
+    bank, scales, shards = _bank(config)
+    return Plan(
+        paintings=paintings,
+        photos=photos,
+        steps_per_epoch=epoch,
+        total_steps=total_steps(config.schedule, epoch),
+        bank=bank,
+        scales=scales,
+        index_shards=shards,
+        weight=contextual_weight(config),
+    )
+
+
+def count_parameters(config: TrainingConfig) -> dict[str, int]:
+    """Parameters of each network."""
+    return {name: trainable([network]) for name, network in build_networks(config.networks, 0).items()}
+
+
+def _bank(config: TrainingConfig) -> tuple[MemoryBank | None, tuple[Scale, ...], int]:
+    if config.contextual.bank is None or contextual_weight(config) == 0:
+        return None, (), 0
+    bank = MemoryBank.open(Path(config.contextual.bank))
+    scales = bank.scales
+    if config.contextual.scales is not None:
+        scales = tuple(Scale.parse(text) for text in config.contextual.scales)
+        for scale in scales:
+            if scale not in bank.scales:
+                raise UserError(
+                    f"bank {bank.path} has no scale {scale}, which contextual.scales names; it has "
+                    f"{', '.join(map(str, bank.scales))}"
+                )
+    shards = 0
+    for scale in scales:
+        if scale.size > config.data.crop_size:
+            raise UsageError(
+                f"data.crop_size {config.data.crop_size} is smaller than the patches of scale {scale} "
+                f"in bank {bank.path}; use a larger crop, or name smaller scales in contextual.scales"
+            )
+        shards += len(check_index(bank, scale).parts)
+    return bank, scales, shards

@@ -1,0 +1,51 @@
+"""Finding the run to go on with, and refusing what would not be going on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from art2real.config.tree import TrainingConfig
+from art2real.errors import UsageError, UserError
+from art2real.training.plan import Plan
+from art2real.training.run_folder import RunFolder
+
+_MAY_DIFFER = (
+    "runs",
+    "logging.",
+    "cluster.",
+    "schedule.epochs",
+    "schedule.decay_epochs",
+    "schedule.max_steps",
+)
+"""Settings that only say where and how long: with these changed, a run is still the same run."""
+
+
+def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
+    """The newest run of the configuration's name.
+
+    Raises:
+        UserError: there is none, or its bank is not the one that it was begun with.
+        UsageError: the configuration differs from the run's in a way that makes it another run.
+    """
+    run = RunFolder.newest(config)
+    before, now = _flat(run.config.model_dump()), _flat(config.model_dump())
+    for key, value in now.items():
+        if before[key] != value and not key.startswith(_MAY_DIFFER):
+            raise UsageError(
+                f"--resume: {key} is {value}, but {before[key]} in {run.path}/config.yaml; "
+                "use the run's value, or start a new run without --resume"
+            )
+    bank = run.facts.get("bank")
+    if plan.bank is not None and bank is not None and bank["identity"] != plan.bank.identity:
+        raise UserError(
+            f"bank {plan.bank.path} has another content than when {run.path} was begun; "
+            "put the old bank back, or start a new run without --resume"
+        )
+    return run
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return flat

@@ -1,0 +1,64 @@
+"""Generators from and to files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from art2real.config.tree import Networks
+from art2real.core.networks import ResNetGenerator
+from art2real.errors import UserError
+from art2real.translation.checkpoint import (
+    checkpoints_of,
+    is_checkpoint,
+    load_weights,
+    network_sizes,
+    read_part,
+    read_record,
+    write_checkpoint,
+)
+
+
+def load_generator(path: str | os.PathLike[str]) -> ResNetGenerator:
+    """The generator G (paintings to photos) of a checkpoint, on the CPU, ready to translate.
+
+    Args:
+        path: a checkpoint folder, or a run folder, of which the newest checkpoint is taken.
+
+    Returns:
+        A module in evaluation mode: `[B, 3, H, W]` in [-1, 1] to the same, H and W divisible by 4.
+
+    Raises:
+        UserError: there is no checkpoint, or it is damaged.
+    """
+    folder = find_checkpoint(Path(path))
+    record = read_record(folder)
+    sizes = network_sizes(folder, record)
+    generator = ResNetGenerator(sizes.generator_width, sizes.generator_blocks)
+    load_weights(generator, read_part(folder, record, "G"), folder, "G")
+    return generator.eval().requires_grad_(False)
+
+
+def save_generator(generator: ResNetGenerator, sizes: Networks, folder: Path) -> None:
+    """Writes G alone as a checkpoint folder that `load_generator` reads; it is complete or absent."""
+    write_checkpoint(folder, {"G": generator.state_dict()}, {"networks": sizes.model_dump()})
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder that a path means.
+
+    Raises:
+        UserError: there is none.
+    """
+    if is_checkpoint(path):
+        return path
+    found = checkpoints_of(path)
+    if found:
+        return found[-1][1]
+    if not path.exists():
+        raise UserError(f"checkpoint {path} does not exist")
+    if (path / "config.yaml").is_file():
+        raise UserError(f"run {path} has no checkpoint yet; train it further with --resume")
+    raise UserError(
+        f"{path} is neither a checkpoint nor a run folder; give runs/NNNN-name or one of its checkpoints"
+    )

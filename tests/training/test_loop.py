@@ -1,0 +1,167 @@
+"""The loop: exact resume, what it writes down, stopping, and losses that break."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from art2real.errors import UserError
+from art2real.training import loop
+from art2real.training.loop import Outcome, train_loop
+from art2real.training.run_folder import RunFolder
+from tests.training.runs import tiny_config, write_domains
+from tests.training.test_step import sources
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in one order: bit for bit the same results."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_domains(tmp_path)
+    return tmp_path
+
+
+def losses_of(run):
+    return {line["step"]: line["losses"] for line in run.stats()}
+
+
+def stopper(run, step):
+    """A report that asks the run to stop at the checkpoint of `step`."""
+
+    def report(metrics, checkpoint):
+        if metrics["step"] == step:
+            run.ask_to_stop()
+
+    return report
+
+
+@pytest.mark.parametrize("contextual", [False, True], ids=["cyclegan", "contextual"])
+def test_n_steps_a_stop_and_n_more_are_2n(folder, contextual, monkeypatch):
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    settings = {"contextual": {"bank": "a bank", "neighbours": 3, "draws": 8}} if contextual else {}
+    bank = sources() if contextual else None
+    config = tiny_config(folder, 8, logging={"checkpoint_every": 3}, **settings)
+    through, halted = RunFolder.create(config, {}), RunFolder.create(config, {})
+
+    assert train_loop(config, through, sources=bank) == Outcome(8, 8)
+    assert train_loop(config, halted, sources=bank, report=stopper(halted, 3)) == Outcome(4, 8)
+    assert halted.checkpoints()[-1] == (4, halted.checkpoint_path(4))
+    halted.clear_signals()
+    resumed = train_loop(config, halted, sources=bank, resume_from=halted.checkpoints()[-1][1])
+    assert resumed == Outcome(8, 8)
+
+    assert losses_of(halted) == losses_of(through)
+    assert ("contextual" in losses_of(halted)[1]) is contextual
+    for name in ("G", "F", "D_X", "D_Y", "optimisers", "pools"):
+        a, b = (run.checkpoint_path(8) / f"{name}.safetensors" for run in (through, halted))
+        assert a.read_bytes() == b.read_bytes(), name
+
+
+def test_a_kill_between_checkpoints_costs_only_the_steps_since(folder):
+    config = tiny_config(folder, 6, logging={"checkpoint_every": 2})
+    run = RunFolder.create(config, {})
+
+    def die_at_4(metrics, checkpoint):
+        if metrics["step"] == 4:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        train_loop(config, run, report=die_at_4)
+    with (run.path / "stats.jsonl").open("a") as file:
+        file.write('{"step": 5, "losses": {}}\n{"step": 6, "los')  # the last words of the killed worker
+    assert train_loop(config, run, resume_from=run.checkpoint_path(2)).step == 6
+    assert [line["step"] for line in run.stats()] == [1, 2, 3, 4, 5, 6]
+    assert all(line["losses"] for line in run.stats())
+
+
+def test_what_a_run_writes_down(folder):
+    config = tiny_config(
+        folder,
+        7,
+        logging={"log_every": 3, "sample_every": 4, "checkpoint_every": 2, "keep_checkpoints": 2},
+    )
+    run = RunFolder.create(config, {})
+    reports = []
+    train_loop(config, run, report=lambda metrics, checkpoint: reports.append((metrics["step"], checkpoint)))
+    assert [line["step"] for line in run.stats()] == [3, 6, 7]
+    line = run.stats()[-1]
+    assert line["epoch"] == 1.4
+    assert line["left_out"] == 0
+    assert 0 < line["learning_rate"] < 2e-4
+    assert line["steps_per_second"] > 0
+    assert [step for step, _ in run.checkpoints()] == [6, 7]
+    assert reports == [(step, run.checkpoint_path(step)) for step in (2, 4, 6, 7)]
+    grids = sorted(path.name for path in (run.path / "samples").iterdir())
+    assert grids == ["step-00000004.png", "step-00000007.png"]
+    with Image.open(run.path / "samples" / grids[0]) as grid:
+        assert grid.size == (3 * 32 + 2 * 4, 3 * 32 + 2 * 4)
+        first = np.asarray(grid)[:32, :32].astype(int)
+    painting = np.asarray(Image.open(folder / "paintings" / "photo-000.jpg").resize((48, 36), 3))
+    assert abs(first - painting[2:34, 8:40]).mean() < 1
+
+
+@pytest.mark.parametrize("weight", [0, 0.0])
+def test_at_weight_0_the_bank_is_never_asked(folder, weight):
+    bank = sources()
+    config = tiny_config(folder, 2, contextual={"bank": "a bank", "weight": weight})
+    run = RunFolder.create(config, {})
+    train_loop(config, run, sources=bank)
+    assert "contextual" not in run.stats()[-1]["losses"]
+    assert all(source.asked == 0 for source in bank.values())
+
+
+def test_a_loss_that_breaks_is_named_and_the_last_checkpoint_kept(folder, monkeypatch):
+    class Broken:
+        def prepare(self, generated, source, random):
+            self.calls = getattr(self, "calls", 0) + 1
+            broken = self.calls > 6  # two scales a step: in the fourth step
+            return lambda rows: rows.sum() * (torch.nan if broken else 0.0)
+
+    broken = Broken()
+    monkeypatch.setattr(loop, "estimator_of", lambda config: broken)
+    config = tiny_config(folder, 6, contextual={"bank": "a bank"}, logging={"checkpoint_every": 2})
+    run = RunFolder.create(config, {})
+    with pytest.raises(
+        UserError, match=r"loss contextual became nan at step 4; the last good .*step-00000002"
+    ):
+        train_loop(config, run, sources=sources())
+    assert [step for step, _ in run.checkpoints()] == [2]
+    assert [line["step"] for line in run.stats()] == [1, 2, 3]
+
+
+def test_a_broken_painting_is_counted_in_the_log(folder):
+    (folder / "paintings" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    config = tiny_config(folder, 5)
+    run = RunFolder.create(config, {})
+    train_loop(config, run)
+    assert run.stats()[-1]["left_out"] == 1
+
+
+def test_stats_are_json_lines_that_other_tools_read(folder):
+    config = tiny_config(folder, 1)
+    run = RunFolder.create(config, {})
+    train_loop(config, run)
+    text = (run.path / "stats.jsonl").read_text()
+    assert text.endswith("\n")
+    assert set(json.loads(text)) == {
+        "step",
+        "epoch",
+        "learning_rate",
+        "losses",
+        "steps_per_second",
+        "retrieval_seconds",
+        "retrieval_waited",
+        "left_out",
+    }
+    assert run.last_stats() == run.stats()[-1]

@@ -1,0 +1,147 @@
+"""Checkpoints: whole or absent, checked when read, and refused when they do not fit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from art2real.config.tree import Networks, Objective, Schedule
+from art2real.errors import UserError
+from art2real.training.state import load_state, pools_of, save_state
+from art2real.training.step import CycleGAN, build_networks
+from tests.training.runs import tiny_config
+from tests.training.test_step import batch
+
+FILES = {
+    "G.safetensors",
+    "F.safetensors",
+    "D_X.safetensors",
+    "D_Y.safetensors",
+    "optimisers.safetensors",
+    "pools.safetensors",
+    "checkpoint.json",
+}
+
+
+def model(config, seed=0):
+    return CycleGAN(build_networks(config.networks, seed), Objective(), Schedule(pool_size=3))
+
+
+@pytest.fixture
+def config(tmp_path):
+    return tiny_config(tmp_path)
+
+
+@pytest.fixture
+def saved(tmp_path, config):
+    trained = model(config)
+    for step in range(2):
+        trained.step(batch(seed=step), batch(seed=9 + step), step)
+    save_state(tmp_path / "runs" / "step-2", trained, 2, config)
+    return tmp_path / "runs" / "step-2", trained
+
+
+def test_a_checkpoint_is_the_whole_state(saved, config):
+    folder, trained = saved
+    assert {path.name for path in folder.iterdir()} == FILES
+    other = model(config, seed=1)
+    assert load_state(folder, other, config) == 2
+    for step in (2, 3):
+        a, b = (each.step(batch(seed=step), batch(seed=9 + step), step) for each in (trained, other))
+        assert {name: float(value) for name, value in a.items()} == {
+            name: float(value) for name, value in b.items()
+        }
+
+
+def test_the_record_says_what_it_is(saved, config):
+    record = json.loads((saved[0] / "checkpoint.json").read_text())
+    assert record["format_version"] == 1
+    assert record["step"] == 2
+    assert record["networks"] == config.networks.model_dump()
+    assert record["config"] == config.model_dump(mode="json")
+    assert set(record["files"]) == FILES - {"checkpoint.json"}
+
+
+def test_saving_again_replaces_and_leaves_nothing_beside_it(saved, config):
+    folder, trained = saved
+    before = (folder / "G.safetensors").read_bytes()
+    trained.step(batch(), batch(), 2)
+    save_state(folder, trained, 3, config)
+    assert (folder / "G.safetensors").read_bytes() != before
+    assert [path.name for path in folder.parent.iterdir()] == ["step-2"]
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_half_one(saved, config, monkeypatch):
+    folder, trained = saved
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("art2real.translation.checkpoint._sha256", full)
+    with pytest.raises(OSError, match="No space"):
+        save_state(folder, trained, 3, config)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["step-2"]
+
+
+def test_networks_of_another_size_are_refused(saved, config):
+    wider = config.model_copy(
+        update={"networks": Networks(generator_width=8, generator_blocks=1, discriminator_width=4)}
+    )
+    with pytest.raises(UserError, match=r"networks.generator_width is 4, here 8"):
+        load_state(saved[0], model(wider), wider)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_missing_file_is_named(saved, config, name):
+    (saved[0] / name).unlink()
+    with pytest.raises(UserError, match=name):
+        load_state(saved[0], model(config), config)
+
+
+@pytest.mark.parametrize("name", sorted(FILES - {"checkpoint.json"}))
+def test_a_damaged_file_is_named(saved, config, name):
+    content = bytearray((saved[0] / name).read_bytes())
+    content[-3] ^= 1
+    (saved[0] / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name} is damaged"):
+        load_state(saved[0], model(config), config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "is damaged"),
+        ('{"files": {}, "format_version": 2}', "has format 2"),
+        ('{"files": {}, "format_version": 1}', "how large"),
+    ],
+)
+def test_a_damaged_record_is_refused(saved, config, change, message):
+    (saved[0] / "checkpoint.json").write_text(change)
+    with pytest.raises(UserError, match=message):
+        load_state(saved[0], model(config), config)
+
+
+def test_each_worker_gets_its_own_pools_back(tmp_path, config):
+    first, second = model(config), model(config)
+    for trained, seed in ((first, 1), (second, 2)):
+        trained.step(batch(seed=seed), batch(seed=seed + 50), 0)
+    save_state(tmp_path / "step-1", first, 1, config, [pools_of(first), pools_of(second)])
+    for rank, trained in enumerate((first, second)):
+        loaded = model(config)
+        load_state(tmp_path / "step-1", loaded, config, rank)
+        assert torch.equal(loaded.pools["X"].images, trained.pools["X"].images)
+    newcomer = model(config)
+    load_state(tmp_path / "step-1", newcomer, config, 2)
+    assert pools_of(newcomer) == {}
+
+
+def test_a_checkpoint_before_the_first_step_can_be_loaded(tmp_path, config):
+    save_state(tmp_path / "step-0", model(config, seed=5), 0, config)
+    loaded = model(config)
+    assert load_state(tmp_path / "step-0", loaded, config) == 0
+    loaded.step(batch(), batch(), 0)
