@@ -23,33 +23,61 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-# |v|^2 + SOFTNESS under the root keeps the gradient of the normalisation bounded where a patch equals the
-# mean (29 instead of 3e10 per unit) and changes nothing elsewhere: patches have |v|^2 of 0.1 and more.
-SOFTNESS = 1e-6
+# |v|^2 + SOFTNESS under the root keeps the gradient of the normalisation below 1 / sqrt(SOFTNESS) where a
+# patch equals the mean (without it nothing does) and changes nothing elsewhere: patches have |v|^2 of 0.1 and
+# more, and one within half a grey level of the mean still has 1e-4. Ten times as much moves the loss of real
+# images by 1e-4; a tenth comes near to the rounding of float32.
+SOFTNESS = 1e-7
 
-# Entries of the affinity matrix worked on at a time: the temporaries stay in the processor's cache.
-_ENTRIES_PER_BLOCK = 1 << 20
+# Entries of the affinity matrix worked on at a time: on a CPU the temporaries stay in its cache; a GPU wants
+# few launches.
+_ENTRIES_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 def unit(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Centres by the bank's mean and normalises: `[..., D]` -> `[..., D]` of length 1 (0 for the mean itself)."""
+    """Centres by the bank's mean and normalises: `[..., D]` -> `[..., D]` of length 1 (0 for the mean)."""
     centred = patches - mean
-    return centred * torch.rsqrt(centred.square().sum(-1, keepdim=True) + SOFTNESS)
+    return centred * torch.rsqrt(torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() + SOFTNESS)
+
+
+def whole(patches: torch.Tensor) -> torch.Tensor:
+    """Which patches hold neither NaN nor infinity: `[N, D]` -> bool `[N]`."""
+    return patches.detach().sum(-1).isfinite()  # one pass, without a mask of the patches' size
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """True float32: no autocast, no TF32. In bfloat16 the gradient of the affinity is noise."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    restore = _forbid_reduced_products()
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        restore()
+
+
+def _forbid_reduced_products() -> Callable[[], None]:
+    """Makes matrix products of float32 true float32 on CUDA and CPU; returns what undoes it."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch < 2.9
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        return lambda: torch.set_float32_matmul_precision(before)
+    # A backend at a time: the getter over all of them raises where the caller has set them apart.
+    known: Any = torch.backends
+    backends = (known.cuda.matmul, known.mkldnn.matmul)
+    settings = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for backend, setting in zip(backends, settings, strict=True):
+            backend.fp32_precision = setting
+
+    return restore
 
 
 def near_far_affinity(
@@ -81,8 +109,10 @@ def near_far_affinity(
         log max_j A_ij `[N]` in (-inf, 0], and whether the row has any column, bool `[N]`: where it has none,
         the value is 0, without gradient, and means nothing.
     """
-    finite = columns.isfinite().all(-1)
-    columns = torch.where(finite[:, None], columns, 0.0).detach()
+    finite = whole(columns)
+    columns = columns.detach()
+    if not bool(finite.all()):
+        columns = torch.where(finite[:, None], columns, 0.0)
     if far is None:
         far = torch.arange(0 if near is not None else len(columns), device=rows.device)
     weight = rows.new_ones(len(far)) if far_weight is None else far_weight.to(rows)
@@ -94,7 +124,7 @@ def near_far_affinity(
     field.place[far] = torch.arange(len(far), device=rows.device)
 
     entries_per_row = len(far) + near.shape[1] * columns.shape[1] // 4 + 1
-    block = max(16, _ENTRIES_PER_BLOCK // entries_per_row)
+    block = max(16, _entries_per_block(rows.device) // entries_per_row)
     with torch.no_grad():
         parts = [
             _block(rows[at : at + block], columns, near[at : at + block], field, bandwidth, epsilon)
@@ -102,6 +132,10 @@ def near_far_affinity(
         ]
         value, gradient, defined = (torch.cat(column) for column in zip(*parts, strict=True))
     return _attach(rows, value, gradient), defined
+
+
+def _entries_per_block(device: torch.device) -> int:
+    return _ENTRIES_PER_BLOCK.get(device.type, _ENTRIES_PER_BLOCK["cuda"])
 
 
 @dataclass(frozen=True)
@@ -217,7 +251,7 @@ def streamed_affinity(
         rest = torch.zeros_like(least)
         pull = torch.zeros_like(least)
         drawn = torch.zeros_like(fixed)
-        for columns, first in _finite_blocks(blocks):
+        for columns, first in _finite_blocks(blocks, len(rows)):
             gap = (1.0 - fixed @ columns.T).clamp_(min=0.0).sub_(least[:, None])
             share = (gap / (-bandwidth * tau[:, None])).exp_()
             inside = (where >= first) & (where < first + len(columns))
@@ -236,7 +270,7 @@ def _stream_nearest(
     least = rows.new_full((len(rows),), torch.inf)
     best = torch.zeros_like(rows)
     where = torch.full((len(rows),), -1, device=rows.device)
-    for columns, first in _finite_blocks(blocks):
+    for columns, first in _finite_blocks(blocks, len(rows)):
         distance, place = (1.0 - rows @ columns.T).clamp_(min=0.0).min(1)
         nearer = distance < least
         least = torch.where(nearer, distance, least)
@@ -247,11 +281,15 @@ def _stream_nearest(
     return least, best, where
 
 
-def _finite_blocks(blocks: Callable[[], Iterable[torch.Tensor]]) -> Iterator[tuple[torch.Tensor, int]]:
-    """Each block without its broken columns, and how many columns came before it."""
+def _finite_blocks(
+    blocks: Callable[[], Iterable[torch.Tensor]], rows: int
+) -> Iterator[tuple[torch.Tensor, int]]:
+    """The columns without broken ones, cut so that their products with `rows` rows stay small, and how many
+    columns came before each piece."""
     first = 0
     for block in blocks():
-        columns = block[block.isfinite().all(-1)]
-        if len(columns):
-            yield columns, first
-        first += len(columns)
+        for piece in block.split(max(64, _entries_per_block(block.device) // rows)):
+            columns = piece[whole(piece)]
+            if len(columns):
+                yield columns, first
+            first += len(columns)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from art2real.core.affinity import full_precision, near_far_affinity, streamed_affinity, unit
+from art2real.core.affinity import full_precision, near_far_affinity, streamed_affinity, unit, whole
 
 BANDWIDTH = 1.0
 EPSILON = 1e-5
@@ -38,7 +38,7 @@ def contextual_loss(
         generated patch the loss is NaN, with a gradient of zero.
 
     Raises:
-        ValueError: no real patch, or shapes that do not fit.
+        ValueError: no patch on one of the sides, or shapes that do not fit.
     """
     return near_far_loss(generated, real, mean, None, None, None, bandwidth=bandwidth, epsilon=epsilon)
 
@@ -58,6 +58,7 @@ def near_far_loss(
     `art2real.core.affinity.near_far_affinity` for `near` `[N, k]`, `far` `[F]` and `far_weight` `[F]`."""
     _check(generated, real, mean)
     with full_precision(generated.device):
+        generated = at_least_float32(generated)
         mean = mean.to(generated)
         rows, finite = _finite_unit(generated, mean)
         log_best, defined = near_far_affinity(
@@ -81,7 +82,10 @@ def streamed_loss(
     epsilon: float = EPSILON,
 ) -> torch.Tensor:
     """`contextual_loss` over real patches that come in blocks `[M_b, D]`; `blocks` is called twice."""
+    if len(generated) == 0:
+        raise ValueError("the contextual loss needs at least one generated patch")
     with full_precision(generated.device):
+        generated = at_least_float32(generated)
         mean = mean.to(generated)
         rows, finite = _finite_unit(generated, mean)
         log_best = streamed_affinity(
@@ -94,16 +98,21 @@ def streamed_loss(
 
 
 def _finite_unit(generated: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit rows with the mean in place of broken patches (so that no NaN meets a gradient), and which are whole."""
-    finite = generated.isfinite().all(-1)
+    """Unit rows, with the mean for broken patches so that no NaN meets a gradient, and which are whole."""
+    finite = whole(generated)
     return unit(torch.where(finite[:, None], generated, mean), mean), finite
 
 
+def at_least_float32(patches: torch.Tensor) -> torch.Tensor:
+    """Networks may compute in bfloat16; the affinity of what they make may not."""
+    return patches.to(torch.promote_types(patches.dtype, torch.float32))
+
+
 def _reduce(log_best: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
-    """-log of the mean of exp(log_best) over the rows to use."""
-    if not bool(use.any()):
-        return torch.where(use, log_best, 0.0).sum() + torch.nan
-    return use.sum().log() - torch.logsumexp(torch.where(use, log_best, -torch.inf), 0)
+    """-log of the mean of exp(log_best) over the rows to use; NaN, without gradient, where there is none."""
+    log_best = torch.where(use, log_best, -torch.inf)
+    peak = log_best.detach().max()
+    return -(peak + ((log_best - peak).exp().sum() / use.sum()).log())
 
 
 def _check(generated: torch.Tensor, real: torch.Tensor, mean: torch.Tensor) -> None:
@@ -114,5 +123,7 @@ def _check(generated: torch.Tensor, real: torch.Tensor, mean: torch.Tensor) -> N
         )
     if real.shape[1] != generated.shape[1]:
         raise ValueError(f"generated patches have {generated.shape[1]} values, real ones {real.shape[1]}")
+    if len(generated) == 0:
+        raise ValueError("the contextual loss needs at least one generated patch")
     if len(real) == 0:
         raise ValueError("the contextual loss needs at least one real patch")

@@ -115,15 +115,25 @@ def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Image.I
             raise _damage(error) from None
 
 
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The centre of an image, its shorter side scaled to `size` pixels (antialiased bicubic): `[size, size]`.
+def scaled(image: Image.Image, size: int, *, longest: float) -> Image.Image:
+    """An image scaled (antialiased bicubic) so that its shorter side has `size` pixels.
 
-    An image that is already `size` pixels square keeps its exact pixels.
+    Args:
+        longest: the longer side in shorter sides; of a longer image the middle is taken.
+
+    An image that has the wanted size already keeps its exact pixels.
     """
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    width, height = (min(length, longest * side) for length in image.size)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    target = (round(width * size / side), round(height * size / side))
     # The box cuts before it scales but lets the filter reach beyond: same pixels, and no giant panorama.
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    return image.resize(target, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The centre of an image, its shorter side scaled to `size` pixels: `[size, size]`; see `scaled`."""
+    return scaled(image, size, longest=1)
 
 
 def to_array(image: Image.Image) -> np.ndarray:

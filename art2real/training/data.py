@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from art2real.core.patches import to_signed
 from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, decode, to_array
+from art2real.data.images import BadImage, decode, scaled, to_array
 from art2real.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class ImageStream:
         image = self._cache.get(name)
         if image is None and name not in self.broken:
             try:
-                image = to_array(_shorter_side_to(decode(self.folder / name), self._load_size))
+                image = to_array(scaled(decode(self.folder / name), self._load_size, longest=_LONGEST))
             except BadImage as error:
                 reason = f"{error.cause}: {error.detail}"
                 if self.broken.setdefault(name, reason) is reason:
@@ -219,14 +218,3 @@ def _signed(stream: ImageStream, positions: range) -> torch.Tensor:
 
 def _to_batch(pixels: np.ndarray) -> torch.Tensor:
     return to_signed(torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))))
-
-
-def _shorter_side_to(image: Image.Image, size: int) -> Image.Image:
-    """Scaled so that the shorter side has `size` pixels (antialiased bicubic)."""
-    shorter = min(image.size)
-    # Of a strip the middle is taken: 16 x 7,000,000 pixels would not fit into memory at this size.
-    width, height = (min(side, _LONGEST * shorter) for side in image.size)
-    left, top = (image.width - width) / 2, (image.height - height) / 2
-    box = (left, top, left + width, top + height)
-    target = (round(width * size / shorter), round(height * size / shorter))
-    return image.resize(target, Image.Resampling.BICUBIC, box=box)

@@ -16,6 +16,7 @@ from torch import nn
 
 from art2real.config.tree import TrainingConfig
 from art2real.core.estimators import PatchSource
+from art2real.core.precision import network_dtype
 from art2real.core.scale import Scale
 from art2real.errors import UserError
 from art2real.training.contextual import ContextualPull
@@ -25,7 +26,7 @@ from art2real.training.run_folder import RunFolder
 from art2real.training.samples import write_grid
 from art2real.training.schedule import learning_rate, total_steps
 from art2real.training.state import Pools, load_state, pools_of, save_state
-from art2real.training.step import CPU, CycleGAN, build_networks, computes_bfloat16
+from art2real.training.step import CPU, CycleGAN, build_networks
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def train_loop(
 def uses_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
     """Whether the networks compute in bfloat16 on that device."""
     if config.precision == "auto":
-        return computes_bfloat16(device)
+        return network_dtype(device) is torch.bfloat16
     return config.precision == "bfloat16"
 
 

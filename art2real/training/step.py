@@ -206,14 +206,6 @@ OPTIMISED = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
 """Which networks each optimiser trains."""
 
 
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, so that it is faster than float32 there."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "bf16"))
-
-
 def trainable(networks: Iterable[nn.Module]) -> int:
     """Parameters of the networks, together."""
     return sum(weight.numel() for network in networks for weight in network.parameters())

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from art2real.core import affinity
 from art2real.core.affinity import SOFTNESS, unit
 from art2real.core.contextual import contextual_loss, near_far_loss, streamed_loss
 
@@ -66,7 +67,9 @@ def test_all_columns_match_the_equations(rows, columns, bandwidth, seed):
     expected = loop_loss(
         generated.numpy(), lambda i: [(m, 1.0) for m in real.numpy()], mean.numpy(), bandwidth
     )
-    assert float(contextual_loss(generated, real, mean, bandwidth=bandwidth)) == pytest.approx(expected, abs=1e-9)
+    assert float(contextual_loss(generated, real, mean, bandwidth=bandwidth)) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 6])
@@ -163,7 +166,7 @@ def test_many_row_blocks_equal_few(monkeypatch):
     few, few_gradient = gradient_of(
         lambda g: near_far_loss(g, real, real.mean(0), near, torch.arange(50), None), generated
     )
-    monkeypatch.setattr("art2real.core.affinity._ENTRIES_PER_BLOCK", 1)
+    monkeypatch.setitem(affinity._ENTRIES_PER_BLOCK, "cpu", 1)
     many, many_gradient = gradient_of(
         lambda g: near_far_loss(g, real, real.mean(0), near, torch.arange(50), None), generated
     )
@@ -236,7 +239,9 @@ def test_a_broken_real_patch_is_left_out_of_every_estimator():
     spoilt = torch.cat([real, torch.full((1, 12), torch.nan)])
     whole = float(contextual_loss(generated, real, mean))
     assert float(contextual_loss(generated, spoilt, mean)) == pytest.approx(whole, abs=1e-6)
-    assert float(streamed_loss(generated, lambda: iter(spoilt.split(8)), mean)) == pytest.approx(whole, abs=1e-5)
+    assert float(streamed_loss(generated, lambda: iter(spoilt.split(8)), mean)) == pytest.approx(
+        whole, abs=1e-5
+    )
     near = torch.tensor([[30, 1], [2, 3], [30, 30], [4, 5]])
     value, gradient = finite_gradient(lambda g: near_far_loss(g, spoilt, mean, near, None, None), generated)
     assert np.isfinite(value)
@@ -255,6 +260,8 @@ def test_nothing_left_to_average_is_nan_without_gradient():
 def test_empty_bank_and_wrong_widths_are_refused():
     with pytest.raises(ValueError, match="at least one real patch"):
         contextual_loss(patches(2), patches(0), torch.zeros(12))
+    with pytest.raises(ValueError, match="at least one generated patch"):
+        contextual_loss(patches(0), patches(2), torch.zeros(12))
     with pytest.raises(ValueError, match="12 values, real ones 10"):
         contextual_loss(patches(2), patches(3, 10), torch.zeros(12))
 
@@ -271,3 +278,36 @@ def test_autocast_does_not_reach_the_affinity():
     value, gradient = gradient_of(under_autocast, generated)
     assert value == plain
     torch.testing.assert_close(gradient, plain_gradient, atol=0, rtol=0)
+
+
+@pytest.fixture
+def matmul_settings():
+    """The settings of matrix products, put back after the test."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    yield backends
+    for backend, setting in zip(backends, before, strict=True):
+        backend.fp32_precision = setting
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="needs torch 2.9")
+@pytest.mark.parametrize(("cuda", "cpu"), [("tf32", "bf16"), ("tf32", "ieee"), ("ieee", "tf32")])
+def test_reduced_matrix_products_do_not_reach_the_affinity(matmul_settings, cuda, cpu):
+    generated, real = patches(40, 48).float(), patches(300, 48, seed=1).float()
+    plain, plain_gradient = gradient_of(lambda g: contextual_loss(g, real, real.mean(0)), generated)
+    for backend, setting in zip(matmul_settings, (cuda, cpu), strict=True):
+        backend.fp32_precision = setting
+    with affinity.full_precision(generated.device):
+        assert [backend.fp32_precision for backend in matmul_settings] == ["ieee", "ieee"]
+    assert [backend.fp32_precision for backend in matmul_settings] == [cuda, cpu]
+    value, gradient = gradient_of(lambda g: contextual_loss(g, real, real.mean(0)), generated)
+    assert value == plain
+    torch.testing.assert_close(gradient, plain_gradient, atol=0, rtol=0)
+
+
+def test_patches_in_bfloat16_are_compared_in_float32():
+    generated, real = patches(40, 48).bfloat16(), patches(300, 48, seed=1).float()
+    plain, plain_gradient = gradient_of(lambda g: contextual_loss(g, real, real.mean(0)), generated.float())
+    value, gradient = gradient_of(lambda g: contextual_loss(g, real, real.mean(0)), generated)
+    assert value == plain
+    torch.testing.assert_close(gradient, plain_gradient.bfloat16(), atol=0, rtol=0)
