@@ -1,0 +1,72 @@
+"""The union estimator against values computed with the published reference code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from art2real.core.estimators import make_estimator
+from art2real.core.patches import extract
+from tests.core.brute_source import BruteSource
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+VALUES = SHARED / "parity" / "contextual_loss.json"
+IMAGES = SHARED / "data" / "monet2photo"
+CASES = json.loads(VALUES.read_text()) if VALUES.exists() and IMAGES.exists() else []
+needs_values = pytest.mark.skipif(not CASES, reason="needs ../shared/parity and ../shared/data/monet2photo")
+
+
+class PublishedSource(BruteSource):
+    """Searches as the published code does: Euclidean distance of the values, FAISS Flat.
+
+    Rows of pixels are often at exactly the same distance; which of them FAISS returns depends on how it
+    splits the work, and can move the loss by 4e-4. The values were computed with two threads.
+    """
+
+    def __init__(self, patches: torch.Tensor) -> None:
+        super().__init__(patches)
+        self.index = faiss.IndexFlatL2(patches.shape[1])
+        self.index.add(patches.numpy())
+
+    def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(2)
+        try:
+            return torch.from_numpy(self.index.search(patches.numpy(), k)[1])
+        finally:
+            faiss.omp_set_num_threads(threads)
+
+
+def load(names: list[str]) -> torch.Tensor:
+    """`[B, 3, 256, 256]` in [-1, 1]."""
+    paths = [next(IMAGES.glob(f"*/{name}")) for name in names]
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@needs_values
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case['scales']}x{len(case['generated'])}k{case['k']}"
+)
+def test_union_with_raw_retrieval_is_the_published_loss(case):
+    images = load(case["generated"]).requires_grad_()
+    bank = load(case["bank"])
+    estimator = make_estimator("union", neighbours=case["k"])
+    total = torch.zeros(())
+    for size, stride in case["scales"]:
+        source = PublishedSource(extract(bank, size, stride).flatten(0, 1))
+        for patches in extract(images, size, stride):
+            loss = estimator.prepare(patches.detach(), source, np.random.default_rng(0))
+            total = total + loss(patches) / len(images)
+    total.backward()
+
+    assert total.item() == pytest.approx(case["loss"], abs=1e-4)
+    assert float(images.grad.norm()) == pytest.approx(case["grad_norm"], rel=1e-3)
+    for b, c, y, x, value in case["grad_at"]:
+        assert float(images.grad[b, c, y, x]) == pytest.approx(value, rel=1e-3)
