@@ -57,9 +57,11 @@ def command(
     start = time.monotonic()
 
     from art2real.distributed.cluster import session
-    from art2real.distributed.index_job import build_index
 
     with session(address), progress(None, "index steps") as bar:
+        # Ray reads how it authenticates when it is imported, and the session decides that.
+        from art2real.distributed.index_job import build_index
+
         summaries = build_index(
             bank,
             factory=factory,

@@ -67,7 +67,7 @@ def list_corpus(folder: Path, leave_out: Path | None = None) -> Corpus:
         UserError: the folder is missing, is no folder, is empty or has no image.
     """
     if not folder.exists():
-        raise UserError(f"{folder}: there is no such folder")
+        raise UserError(f"{folder}: there is no such folder; give the folder that holds the images")
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; give the folder that holds the images")
     files: list[tuple[str, int]] = []
@@ -99,7 +99,7 @@ def list_corpus(folder: Path, leave_out: Path | None = None) -> Corpus:
         what = f"none of its {others} files looks like an image" if others else "the folder is empty"
         if unreadable:
             what += f", and {len(unreadable)} folders cannot be read"
-        raise UserError(f"{folder}: {what}")
+        raise UserError(f"{folder}: {what}; give a folder with images")
     return Corpus(folder, tuple(sorted(files)), others, tuple(sorted(unreadable)))
 
 

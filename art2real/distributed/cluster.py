@@ -35,9 +35,9 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
         UserError: no cluster answers at `address`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:
-        # Ray reads this at its first import; set later, it would start a cluster that refuses its own driver.
-        assert "ray" not in sys.modules or "RAY_AUTH_MODE" in os.environ, "import ray after entering session()"
+    if address is None and "ray" not in sys.modules:
+        # Ray reads this at its first import only. Where it came before, its own default holds: a token in the
+        # user's home.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token":
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -56,7 +56,7 @@ def find_checkpoint(path: Path) -> Path:
     if found:
         return found[-1][1]
     if not path.exists():
-        raise UserError(f"checkpoint {path} does not exist")
+        raise UserError(f"checkpoint {path} does not exist; give a run folder, or one of its checkpoints")
     if (path / "config.yaml").is_file():
         raise UserError(f"run {path} has no checkpoint yet; train it further with --resume")
     raise UserError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -33,6 +32,16 @@ def test_a_local_session_has_the_cpus_asked_for_a_secret_token_and_an_end(tmp_pa
     )
     assert result.stdout.split() == ["7.0", "token", "64", "False"], result.stderr
     assert not list(tmp_path.rglob("auth_token"))  # no lasting secret in the user's home
+
+
+def test_a_local_session_also_starts_where_ray_was_imported_before(tmp_path):
+    result = run_python(
+        "import ray\n"
+        "from art2real.distributed.cluster import session\n"
+        "with session(None): print(ray.is_initialized())\n",
+        HOME=str(tmp_path),
+    )
+    assert result.stdout.split() == ["True"], result.stderr
 
 
 def test_an_address_where_nothing_answers_is_one_clear_error():
