@@ -108,10 +108,9 @@ def _step_rows(run: Path) -> list[dict[str, object]]:
         )
     ]
     for loss in ("cycle_X", "contextual"):
-        begun, ended = (
-            statistics.mean(line["losses"][loss] for line in part) for part in (first, last)
-        )
-        rows.append({"what": f"  {loss}, first to last tenth", "value": f"{begun:.3f} to {ended:.3f}", "unit": ""})
+        begun, ended = (statistics.mean(line["losses"][loss] for line in part) for part in (first, last))
+        change = f"{begun:.3f} to {ended:.3f}"
+        rows.append({"what": f"  {loss}, first to last tenth", "value": change, "unit": ""})
     return rows
 
 

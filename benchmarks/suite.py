@@ -1,6 +1,6 @@
 """The test suite on this machine: wall time of a plain `pytest`, and its slowest tests.
 
-    python benchmarks/suite.py [--json FILE]
+python benchmarks/suite.py [--json FILE]
 """
 
 from __future__ import annotations

@@ -318,9 +318,9 @@ def _nothing(generated: torch.Tensor) -> torch.Tensor:
 
 
 # Weights at which each estimator's gradient has the norm of `union`'s at the published weight, 0.1. Measured:
-# the norm with respect to a painting of 256 px, summed over the three scales, over that of `union` for the same
-# painting; retrieval in the loss's metric, defaults elsewhere; geometric means over 4 or 6 paintings
-# (monet2photo):
+# the norm with respect to a painting of 256 px, summed over the three scales, over that of `union` for the
+# same painting; retrieval in the loss's metric, defaults elsewhere; geometric means over 4 or 6 paintings of
+# monet2photo:
 #     photos in the bank     150     2,000
 #     sparse                 0.12    0.17
 #     sampled                2.06    5.3      (single paintings 3.4 to 7.0)
