@@ -78,11 +78,12 @@ def command(
 def _train(
     config: TrainingConfig, plan: Plan, run: RunFolder | None, address: str | None, as_json: bool, again: str
 ) -> int:
-    from art2real.distributed.cluster import session
+    from art2real.distributed.cluster import cores, session
     from art2real.training.plan import claimed_cpus
     from art2real.training.run_folder import RunFolder
 
-    with session(address, cpus=claimed_cpus(config, plan)), progress(plan.total_steps, "steps") as bar:
+    cpus = claimed_cpus(config.cluster, plan.index_shards, cores())
+    with session(address, cpus=cpus), progress(plan.total_steps, "steps") as bar:
         # Ray reads how it authenticates when it is imported, and the session decides that.
         from art2real.distributed.train_job import run_training
 

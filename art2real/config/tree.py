@@ -116,7 +116,9 @@ class Cluster(Section):
     """Workers of the run and the processes that hold the index."""
 
     workers: int = Field(1, ge=1, description="training workers; each trains on batch_size images a step")
-    cpus_per_worker: float = Field(1, gt=0, description="CPUs that a training worker claims")
+    cpus_per_worker: float | None = Field(
+        None, gt=0, description="CPUs a training worker claims; none: its share of what index actors leave"
+    )
     use_gpu: bool | None = Field(None, description="a GPU for each worker; none: where the cluster has them")
     index_cpus: float = Field(0.5, ge=0, description="CPUs that an index actor claims")
     index_gpus: float = Field(0.0, ge=0, description="share of a GPU that an index actor claims")

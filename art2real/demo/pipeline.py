@@ -24,12 +24,12 @@ from art2real.demo.finished import Finished, Stage, load_triples, measure
 from art2real.demo.picture import spread, write_picture
 from art2real.demo.report import write_report
 from art2real.demo.samples import Samples, make_samples, take_images
-from art2real.distributed.cluster import session
+from art2real.distributed.cluster import cores, session
 from art2real.errors import UsageError, UserError
 from art2real.index.matches import find_matches
 from art2real.index.picture import draw_matches
 from art2real.index.retriever import open_retriever
-from art2real.training.plan import plan_run
+from art2real.training.plan import claimed_cpus, plan_run
 from art2real.training.run_folder import RunFolder
 from art2real.translation.translate import translate_files
 
@@ -167,9 +167,8 @@ def _samples(
 
 
 def _cpus(config: TrainingConfig) -> float:
-    """CPUs that training will claim: its workers, and one index actor a scale."""
-    cluster = config.cluster
-    return cluster.workers * cluster.cpus_per_worker + len(_scales(config)) * cluster.index_cpus
+    """CPUs that training will claim; the bank is small, so that each scale has one index shard."""
+    return claimed_cpus(config.cluster, len(_scales(config)), cores())
 
 
 def _scales(config: TrainingConfig) -> tuple[Scale, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import socket
@@ -18,6 +19,11 @@ _OBJECT_STORE_BYTES = 512 * 2**20
 
 # Seconds to wait for a head node; Ray itself would try for minutes.
 _KNOCK_SECONDS = 10.0
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -49,7 +55,7 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
     if address is None:
         ray.init(
             address="local",
-            num_cpus=max(len(os.sched_getaffinity(0)), round((cpus or 0) + 0.499)),
+            num_cpus=max(cores(), math.ceil(cpus or 0)),
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
@@ -68,6 +74,13 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
         yield
     finally:
         ray.shutdown()
+
+
+def largest_node_cpus() -> float:
+    """CPUs of the node that has most of them, of the cluster that this process is connected to."""
+    import ray
+
+    return max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
 
 
 def _knock(address: str) -> None:

@@ -10,6 +10,7 @@ import ray
 
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.distributed.cluster import largest_node_cpus
 from art2real.errors import UsageError, UserError
 from art2real.index import build
 from art2real.index.factory import resolve
@@ -116,8 +117,7 @@ def _build(
 
 def _threads(scales: int) -> int:
     """CPUs of the largest node, shared by the scales that are trained at the same time."""
-    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return max(1, min(int(largest) // scales, _MOST_THREADS))
+    return max(1, min(int(largest_node_cpus()) // scales, _MOST_THREADS))
 
 
 def _result(step: ray.ObjectRef) -> Any:

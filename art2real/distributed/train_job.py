@@ -24,11 +24,12 @@ from art2real.config.tree import TrainingConfig
 from art2real.core.estimators import PatchSource
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.distributed.cluster import largest_node_cpus
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
 from art2real.errors import UserError
 from art2real.index.source import RetrievedScale
 from art2real.training.loop import Outcome, train_loop
-from art2real.training.plan import Plan
+from art2real.training.plan import Plan, worker_cpus
 from art2real.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class _Assignment:
     resume_from: Path | None
     scales: tuple[Scale, ...]
     actors: IndexActors | None
+    cpus: float
 
 
 def run_training(
@@ -101,6 +103,7 @@ def run_training(
             resume_from=kept[-1][1] if kept else None,
             scales=plan.scales,
             actors=actors,
+            cpus=worker_cpus(config.cluster, plan.index_shards, largest_node_cpus()),
         )
         outcome = _fit(_trainer(assignment), run, plan.total_steps, on_progress, on_interrupt)
     except BaseException:
@@ -150,7 +153,7 @@ def _trainer(assignment: _Assignment) -> ray.train.torch.TorchTrainer:
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,
             use_gpu=gpus >= cluster.workers if cluster.use_gpu is None else cluster.use_gpu,
-            resources_per_worker={"CPU": cluster.cpus_per_worker},
+            resources_per_worker={"CPU": assignment.cpus},
         ),
         run_config=RunConfig(
             storage_path=str(storage.parent),
@@ -230,7 +233,7 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
         )
     if run.failure is not None:
         return None  # left by a worker of the group before this one: the same would happen again
-    torch.set_num_threads(max(1, int(config.cluster.cpus_per_worker)))
+    torch.set_num_threads(max(1, int(assignment.cpus)))
     latest = ray.train.get_checkpoint()
     try:
         return train_loop(

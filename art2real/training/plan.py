@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art2real.config.tree import TrainingConfig
+from art2real.config.tree import Cluster, TrainingConfig
 from art2real.core.estimators import DEFAULT_WEIGHT, Estimator, make_estimator
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
@@ -69,10 +69,22 @@ def estimator_of(config: TrainingConfig) -> Estimator:
     )
 
 
-def claimed_cpus(config: TrainingConfig, plan: Plan) -> float:
-    """CPUs that a run claims at the same time: its workers and its index actors."""
-    cluster = config.cluster
-    return cluster.workers * cluster.cpus_per_worker + plan.index_shards * cluster.index_cpus
+def worker_cpus(cluster: Cluster, index_shards: int, cpus: float) -> float:
+    """CPUs that each worker claims and computes with, on a node of so many.
+
+    Where the settings leave it open, as many as let all workers and index actors be on one node together:
+    more could keep the last worker waiting for a place without end.
+    """
+    if cluster.cpus_per_worker is not None:
+        return cluster.cpus_per_worker
+    return max(1, int((cpus - index_shards * cluster.index_cpus) / cluster.workers))
+
+
+def claimed_cpus(cluster: Cluster, index_shards: int, cores: int) -> float:
+    """CPUs that a run on one machine claims at the same time: its workers, which get all of the machine's
+    cores where the settings leave it open, and its index actors, which work while the workers wait."""
+    index = index_shards * cluster.index_cpus
+    return cluster.workers * worker_cpus(cluster, index_shards, cores + index) + index
 
 
 def plan_run(config: TrainingConfig) -> Plan:

@@ -30,6 +30,7 @@ def tiny_values(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> dic
         },
         "networks": {"generator_width": 4, "generator_blocks": 1, "discriminator_width": 4},
         "schedule": {"max_steps": steps, "pool_size": 3},
+        "cluster": {"cpus_per_worker": 1},
         "logging": {"log_every": 1, "sample_every": 100, "checkpoint_every": 100},
     }
     for name, section in sections.items():
