@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from art2real.cli.common import address_option, emit, json_option, progress
+from art2real.cli.common import address_option, counted, emit, json_option, progress
 from art2real.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,23 +129,24 @@ def _say_plan(corpus: Corpus, out: Path, settings: BankSettings, as_json: bool) 
     from art2real.data.bank_build import expected_bytes, plan
 
     files, side = len(corpus.files), settings.image_size
+    shards = len(plan(corpus, out, settings))
     patches = {scale: files * len(scale.positions(side, side)[0]) for scale in settings.scales}
     data = {
         "files": files,
         "not_images": corpus.not_images,
-        "shards": len(plan(corpus, out, settings)),
+        "shards": shards,
         "bytes": expected_bytes(files, settings),
         "scales": [
             {
                 "size": scale.size,
                 "stride": scale.stride,
-                "patches": files * len(scale.positions(side, side)[0]),
+                "patches": count,
             }
-            for scale in settings.scales
+            for scale, count in patches.items()
         ],
     }
     lines = [
-        f"{out}: up to {files:,} photos of {side}x{side} pixels, {data['shards']} shards, "
+        f"{out}: up to {files:,} photos of {side}x{side} pixels, {counted(shards, 'shard')}, "
         f"{human_bytes(expected_bytes(files, settings))} without the index",
         *(f"patches     {scale}  {count:,}" for scale, count in patches.items()),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from art2real.cli.common import address_option, emit, json_option, progress
+from art2real.cli.common import address_option, counted, emit, json_option, progress
 
 
 @click.command()
@@ -80,7 +80,7 @@ def command(
 def _line(summary: dict[str, Any]) -> str:
     return (
         f"{summary['size']}:{summary['stride']}  {summary['factory']}, {summary['rows']:,} rows in "
-        f"{summary['shards']} shard{'s' * (summary['shards'] != 1)}, {summary['bytes_per_row']:g} bytes "
+        f"{counted(summary['shards'], 'shard')}, {summary['bytes_per_row']:g} bytes "
         f"a row, recall@1 {summary['recall_at_1']:.3f}, recall@5 {summary['recall_at_5']:.3f} with "
         f"{summary['nprobe']} lists scanned, {summary['queries_per_second']:,.0f} queries/s"
     )
@@ -88,8 +88,8 @@ def _line(summary: dict[str, Any]) -> str:
 
 def _plan_line(plan: dict[str, Any]) -> str:
     return (
-        f"{plan['size']}:{plan['stride']}  {plan['factory']}, {plan['rows']:,} rows in {plan['shards']} "
-        f"shard{'s' * (plan['shards'] != 1)}, about {plan['bytes'] / 2**20:,.0f} MiB"
+        f"{plan['size']}:{plan['stride']}  {plan['factory']}, {plan['rows']:,} rows in "
+        f"{counted(plan['shards'], 'shard')}, about {plan['bytes'] / 2**20:,.0f} MiB"
     )
 
 

@@ -36,6 +36,11 @@ def emit(data: dict[str, Any], as_json: bool, text: str) -> None:
     click.echo(json.dumps(data, indent=2) if as_json else text)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 shard`, `2,000 shards`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class Progress:
     """How far a long piece of work has come; `update` may be called as often as one likes."""
 

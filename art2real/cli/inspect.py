@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from art2real.cli.common import emit, json_option, progress
+from art2real.cli.common import counted, emit, json_option, progress
 from art2real.errors import UserError
 
 
@@ -99,7 +99,7 @@ def bank_as_text(data: dict[str, Any]) -> str:
     size = data["image_size"]
     lines = [
         f"memory bank {data['path']} (format {data['format_version']})",
-        f"photos      {data['photos']:,} of {size}x{size} pixels, {data['shards']} shards, "
+        f"photos      {data['photos']:,} of {size}x{size} pixels, {counted(data['shards'], 'shard')}, "
         f"{human_bytes(data['bytes'])} without the index",
         f"skipped     {data['skipped']:,}"
         + (f" ({in_words(data['skipped_by_cause'])}): {data['path']}/{SKIPPED}" if data["skipped"] else ""),
@@ -148,7 +148,8 @@ def _index_as_text(data: dict[str, Any]) -> str:
 def _index_line(index: dict[str, Any]) -> str:
     return (
         f"index       {index['size']}:{index['stride']}  {index['factory']}, {index['rows']:,} rows, "
-        f"{index['shards']} shards, recall@1 {index['recall_at_1']:.3f}, recall@5 {index['recall_at_5']:.3f}"
+        f"{counted(index['shards'], 'shard')}, "
+        f"recall@1 {index['recall_at_1']:.3f}, recall@5 {index['recall_at_5']:.3f}"
     )
 
 

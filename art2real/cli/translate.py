@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from art2real.cli.common import emit, json_option, progress
+from art2real.cli.common import counted, emit, json_option, progress
 
 
 @click.command()
@@ -54,4 +54,4 @@ def command(images: tuple[str, ...], checkpoint: Path, out: Path, image_format: 
         "seconds": round(result.seconds, 2),
     }
     left_out = f", {len(result.skipped)} left out" if result.skipped else ""
-    emit(data, as_json, f"{len(result.files)} images translated into {out}{left_out}")
+    emit(data, as_json, f"{counted(len(result.files), 'image')} translated into {out}{left_out}")

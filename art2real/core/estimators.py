@@ -44,7 +44,7 @@ class Cells:
     """The cells of an inverted-file index: disjoint, and together the whole bank."""
 
     directions: torch.Tensor
-    """float32 `[C, D]`: mean of the cell's unit rows (centred by the bank's mean, then normalised)."""
+    """float32 `[C, D]`: where the cell's unit rows point on average, of length 1; 0 where that is unknown."""
     sizes: torch.Tensor
     """int64 `[C]`: rows in the cell, 0 allowed."""
 

@@ -90,7 +90,7 @@ def test_dry_run_builds_nothing(tmp_path, capsys):
     (tmp_path / "photos/notes.txt").write_text("x")
     code, out, _ = run(capsys, "photos", "--out", "bank", "--dry-run")
     assert code == 0
-    assert "up to 3 photos of 256x256 pixels, 1 shards, 639 kB without the index" in out
+    assert "up to 3 photos of 256x256 pixels, 1 shard, 639 kB without the index" in out
     assert "16:6  5,043" in out
     code, out, _ = run(capsys, "photos", "--out", "bank", "--dry-run", "--json")
     data = json.loads(out)

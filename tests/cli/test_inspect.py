@@ -46,7 +46,7 @@ def test_a_bank_with_an_index(tmp_path, capsys):
     assert index["recall_at_1"] == index["recall_at_5"] == 1.0
     code, out, _ = run(capsys, bank.path)
     assert "photos      12 of 48x48 pixels, 4 shards" in out
-    assert "index       4:4  Flat, 1,728 rows, 1 shards, recall@1 1.000, recall@5 1.000" in out
+    assert "index       4:4  Flat, 1,728 rows, 1 shard, recall@1 1.000, recall@5 1.000" in out
 
 
 def test_skipped_files_are_counted_by_cause(tmp_path, capsys):
