@@ -154,19 +154,22 @@ def _index_line(index: dict[str, Any]) -> str:
 
 
 def _verify_index(folder: Path, on_progress: Callable[[int, int], None]) -> list[str]:
-    files = {entry.path: entry.sha256 for entry in _index_manifest(folder).files}
-    return _verify_files(folder.resolve().parents[1], files, on_progress)
+    files = {entry.path: entry.checksum for entry in _index_manifest(folder).files}
+    from art2real.data.checksums import file_xxh3
+
+    return _verify_files(folder.resolve().parents[1], files, file_xxh3, on_progress)
 
 
 def _verify_files(
-    folder: Path, checksums: dict[str, str], on_progress: Callable[[int, int], None]
+    folder: Path,
+    checksums: dict[str, str],
+    compute: Callable[[Path], str],
+    on_progress: Callable[[int, int], None],
 ) -> list[str]:
-    from art2real.data.manifest import file_sha256
-
     damaged = []
     for number, (name, checksum) in enumerate(checksums.items()):
         path = folder / name
-        if not path.is_file() or file_sha256(path) != checksum:
+        if not path.is_file() or compute(path) != checksum:
             damaged.append(name)
         on_progress(number + 1, len(checksums))
     return damaged
@@ -208,9 +211,10 @@ def _checkpoint_as_text(data: dict[str, Any]) -> str:
 
 
 def _verify_checkpoint(path: Path, on_progress: Callable[[int, int], None]) -> list[str]:
+    from art2real.data.checksums import file_sha256
     from art2real.translation.checkpoint import read_record
 
-    return _verify_files(path, dict(read_record(path)["files"]), on_progress)
+    return _verify_files(path, dict(read_record(path)["files"]), file_sha256, on_progress)
 
 
 def _describe_run(path: Path) -> dict[str, Any]:

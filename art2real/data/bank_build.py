@@ -18,6 +18,7 @@ import pyarrow as pa
 from art2real import __version__
 from art2real.data.bank_target import check_target, prepare, remove_bank, sweep
 from art2real.data.bank_writer import ShardTask, corpus_sha256, finished_record, write_shard
+from art2real.data.checksums import file_xxh3
 from art2real.data.corpus import Corpus, list_corpus, printable
 from art2real.data.manifest import (
     BUILDING,
@@ -32,7 +33,6 @@ from art2real.data.manifest import (
     Skipped,
     describe_file,
     digest,
-    file_sha256,
     read_manifest,
     write_text,
 )
@@ -149,7 +149,7 @@ def verify(bank: Path, on_progress: Progress | None = None) -> list[str]:
     damaged = []
     for number, entry in enumerate(entries):
         path = bank / entry.path
-        if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
+        if not path.is_file() or path.stat().st_size != entry.bytes or file_xxh3(path) != entry.checksum:
             damaged.append(entry.path)
         if on_progress is not None:
             on_progress(number + 1, len(entries))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from art2real.core.scale import Scale
+from art2real.data.checksums import file_xxh3
 from art2real.data.corpus import printable
 from art2real.data.images import BadImage, decode, read, square, to_array
 from art2real.data.manifest import (
@@ -28,7 +29,6 @@ from art2real.data.manifest import (
     ShardRecord,
     Skipped,
     digest,
-    file_sha256,
     load_document,
     temporary_name,
     write_text,
@@ -199,7 +199,7 @@ def _write(bank: Path, relative: str, table: pa.RecordBatch) -> FileEntry:
                 writer.write_batch(table.replace_schema_metadata(schema.metadata))
             file.flush()
             os.fsync(file.fileno())
-        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, sha256=file_sha256(temporary))
+        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

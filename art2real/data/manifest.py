@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from art2real.core.scale import Scale
+from art2real.data.checksums import file_xxh3
 from art2real.data.images import ImageLimits
 from art2real.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SKIPPED = "skipped.jsonl"
 SEAL = "manifest_sha256"
@@ -75,11 +76,11 @@ class BankSettings(Model):
 
 
 class FileEntry(Model):
-    """A file of the bank: path relative to the bank, size, SHA-256 of the content in hexadecimal digits."""
+    """A file of the bank: its path relative to the bank, its size, its checksum."""
 
     path: str
     bytes: int
-    sha256: str
+    checksum: str = Field(description="XXH3 (128 bits) of the content, hexadecimal")
 
 
 class PatchEntry(FileEntry):
@@ -103,8 +104,8 @@ class ShardInfo(Model):
     @property
     def identity(self) -> str:
         """SHA-256 that names the shard's content: what an index shard is built from."""
-        tables = [f"{scale} {entry.sha256}" for scale, entry in self.patches.items()]
-        return digest([self.photos_file.sha256, *tables])
+        tables = [f"{scale} {entry.checksum}" for scale, entry in self.patches.items()]
+        return digest([self.photos_file.checksum, *tables])
 
 
 class Skipped(Model):
@@ -247,16 +248,7 @@ def temporary_name(path: Path) -> Path:
 def describe_file(bank: Path, relative: str) -> FileEntry:
     """The entry of a file of the bank."""
     path = bank / relative
-    return FileEntry(path=relative, bytes=path.stat().st_size, sha256=file_sha256(path))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hexadecimal."""
-    checksum = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            checksum.update(block)
-    return checksum.hexdigest()
+    return FileEntry(path=relative, bytes=path.stat().st_size, checksum=file_xxh3(path))
 
 
 def digest(lines: Iterable[str]) -> str:

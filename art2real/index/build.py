@@ -172,7 +172,7 @@ def add_shard(bank: MemoryBank, scale: Scale, trained: Trained, number: int, sha
     known = _usable(path.with_suffix(".json"), Part)
     if (
         known is not None
-        and (known.trained_sha256, known.bank_shards) == (trained.file.sha256, shards)
+        and (known.trained_checksum, known.bank_shards) == (trained.file.checksum, shards)
         and _whole(bank, known.file)
     ):
         return known
@@ -182,7 +182,7 @@ def add_shard(bank: MemoryBank, scale: Scale, trained: Trained, number: int, sha
     for rows in _blocks(np.arange(first, end)):
         index.add(unit_rows(bank.vectors(scale, rows), bank.mean(scale)))
     part = Part(
-        trained_sha256=trained.file.sha256,
+        trained_checksum=trained.file.checksum,
         bank_shards=shards,
         first_row=first,
         rows=end - first,

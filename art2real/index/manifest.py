@@ -74,7 +74,7 @@ class Trained(Model):
 class Part(Model):
     """One index shard: the rows of consecutive bank shards."""
 
-    trained_sha256: str
+    trained_checksum: str
     bank_shards: tuple[int, ...] = Field(description="numbers of the bank shards")
     first_row: int
     rows: int

@@ -9,7 +9,6 @@ A folder with G.safetensors and checkpoint.json alone is a checkpoint for transl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -24,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from art2real import __version__
 from art2real.config.tree import Networks
+from art2real.data.checksums import file_sha256
 from art2real.errors import UserError
 
 FORMAT_VERSION = 1
@@ -49,7 +49,7 @@ def write_checkpoint(
             save_file(
                 {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, path
             )
-            files[path.name] = _sha256(path)
+            files[path.name] = file_sha256(path)
         whole = {"format_version": FORMAT_VERSION, "art2real": __version__, **record, "files": files}
         (building / _RECORD).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         _move_over(building, folder)
@@ -107,7 +107,7 @@ def read_part(folder: Path, record: Mapping[str, Any], name: str) -> dict[str, t
         raise UserError(f"{folder} has no {path.name}: it holds weights for translation, not a whole run")
     if not path.is_file():
         raise UserError(f"{path} is missing; use another checkpoint of the run")
-    if _sha256(path) != record["files"][path.name]:
+    if file_sha256(path) != record["files"][path.name]:
         raise UserError(f"{path} is damaged (wrong checksum); use another checkpoint of the run")
     try:
         return load_file(path)
@@ -151,11 +151,3 @@ def _move_over(new: Path, folder: Path) -> None:
         shutil.rmtree(old)
     else:
         new.rename(folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
