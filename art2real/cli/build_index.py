@@ -30,6 +30,14 @@ from art2real.cli.common import address_option, counted, emit, json_option, prog
     type=click.FloatRange(0, 1),
     help="Recall@1 that searches are made thorough enough for.",
 )
+@click.option(
+    "--min-contrast",
+    metavar="LEVELS",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 255),
+    help="Leave out patches that differ from the mean patch by less, in grey levels (root mean square).",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an index that was built with other options.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, without building.")
 @address_option
@@ -39,6 +47,7 @@ def command(
     factory: str,
     shards: int,
     min_recall: float,
+    min_contrast: float,
     overwrite: bool,
     dry_run: bool,
     address: str | None,
@@ -67,6 +76,7 @@ def command(
             factory=factory,
             shards=shards,
             min_recall=min_recall,
+            min_contrast=min_contrast,
             overwrite=overwrite,
             on_progress=bar.update,
         )
@@ -78,11 +88,13 @@ def command(
 
 
 def _line(summary: dict[str, Any]) -> str:
+    left_out = summary["left_out"]
     return (
         f"{summary['size']}:{summary['stride']}  {summary['factory']}, {summary['rows']:,} rows in "
         f"{counted(summary['shards'], 'shard')}, {summary['bytes_per_row']:g} bytes "
         f"a row, recall@1 {summary['recall_at_1']:.3f}, recall@5 {summary['recall_at_5']:.3f} with "
         f"{summary['nprobe']} lists scanned, {summary['queries_per_second']:,.0f} queries/s"
+        + (f", {counted(left_out, 'near-constant row')} left out" if left_out else "")
     )
 
 

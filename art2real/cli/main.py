@@ -15,6 +15,7 @@ from art2real.errors import UserError
 # torch, ray and faiss, which takes seconds, so the list must not import them.
 COMMANDS = {
     "demo": "The whole pipeline on sample images; ends with a report.html.",
+    "download": "Download a public data set by name, checked by hash.",
     "build-banks": "Build a memory bank of patches, and its index, from a folder of photos.",
     "build-index": "Build the nearest-neighbour index of a memory bank.",
     "inspect": "Describe, and verify, a memory bank, a run or a checkpoint.",

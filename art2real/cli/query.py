@@ -11,6 +11,7 @@ from art2real.cli.common import emit, json_option
 from art2real.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from art2real.data.pictures import save_picture
     from art2real.index.matches import ScaleMatches
 
 
@@ -38,8 +39,9 @@ def command(bank: Path, image: Path, neighbours: int, out: Path | None, as_json:
 
     from art2real.data.bank import MemoryBank
     from art2real.data.images import BadImage, decode, square, to_array
+    from art2real.data.pictures import save_picture
     from art2real.index.matches import as_data, find_matches
-    from art2real.index.picture import draw_matches, save_picture
+    from art2real.index.picture import draw_matches
     from art2real.index.retriever import open_retriever
 
     opened = MemoryBank.open(bank)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from art2real.core.scale import Scale
+from art2real.data.bank_files import read_table
 from art2real.data.manifest import FileEntry, Manifest, ShardInfo, read_manifest
 from art2real.errors import UserError
 
@@ -21,13 +22,21 @@ _REPAIR = "inspect --verify names all damaged files; delete them and run build-b
 
 @dataclass(frozen=True, eq=False)
 class PhotoRecord:
-    """One photo of a bank. `width` and `height` are those of the upright original."""
+    """One stored square of a photo. `width` and `height` are those of the upright original."""
 
     id: str
     source: str
     sha256: str
+    bytes: int
+    """Of the photo's file."""
     width: int
     height: int
+    tile: int
+    """Number of the square in its photo, row-major; 0: its first, or only, one."""
+    crop_x: float
+    """Left of the square in pixels of the upright original; `crop_y` its top, `crop_side` its side."""
+    crop_y: float
+    crop_side: float
     licence: str | None
     attribution: str | None
     pixels: np.ndarray
@@ -119,6 +128,20 @@ class MemoryBank:
             lines[where] = _windows(self._shard_pixels(shard), scale.size)[photo, y, x]
         return result
 
+    def classes(self, scale: Scale, rows: np.ndarray) -> np.ndarray:
+        """The class that covers at least half of each patch: uint16 `[R]`, 0 where there is none.
+
+        Raises:
+            IndexError: a row number is outside the bank.
+        """
+        rows = self._checked(scale, rows)
+        result = np.zeros(len(rows), np.uint16)
+        for shard, where, local in self._by_shard(scale, rows):
+            found = self._table(shard, scale).classes
+            if found is not None:
+                result[where] = found[local]
+        return result
+
     def vectors(self, scale: Scale, rows: np.ndarray) -> np.ndarray:
         """Patches as the loss sees them: float32 `[R, D]` in [-1, 1], in `extract`'s order of values.
 
@@ -195,9 +218,7 @@ class MemoryBank:
     def _open(self, entry: FileEntry, rows: int) -> pa.RecordBatch:
         path = self.path / entry.path
         try:
-            # The mapping outlives the file handle, of which a large bank would need thousands.
-            with pa.memory_map(str(path)) as file:
-                batch = pa.ipc.open_file(file).get_batch(0)
+            batch = read_table(path)
             batch.validate()
         except (OSError, pa.ArrowException) as error:
             what = "missing" if isinstance(error, FileNotFoundError) else "damaged"
@@ -208,13 +229,13 @@ class MemoryBank:
 
 
 class Photos(Sequence[PhotoRecord]):
-    """The photos of a bank, numbered from 0 through all shards."""
+    """The stored squares of a bank, numbered from 0 through all shards; a photo in tiles has several."""
 
     def __init__(self, bank: MemoryBank) -> None:
         self._bank = bank
 
     def __len__(self) -> int:
-        return self._bank.manifest.photos
+        return self._bank.manifest.squares
 
     @overload
     def __getitem__(self, index: int) -> PhotoRecord: ...
@@ -232,8 +253,7 @@ class Photos(Sequence[PhotoRecord]):
         shard = int(np.searchsorted(bank._first_photo, number, side="right")) - 1
         local = number - int(bank._first_photo[shard])
         batch = bank._map(bank.shards[shard].photos_file, bank.shards[shard].photos)
-        names = ("id", "source", "sha256", "width", "height", "licence", "attribution")
-        fields = {name: batch.column(name)[local].as_py() for name in names}
+        fields = {name: batch.column(name)[local].as_py() for name in batch.schema.names if name != "pixels"}
         return PhotoRecord(**fields, pixels=bank._shard_pixels(shard)[local])
 
 
@@ -246,6 +266,7 @@ class _PatchTable:
         self._photos = photo.values.to_numpy()
         self._y = batch.column("y").to_numpy()
         self._x = batch.column("x").to_numpy()
+        self.classes = batch.column("class").to_numpy() if "class" in batch.schema.names else None
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         run = np.searchsorted(self._ends, rows, side="right")

@@ -1,4 +1,4 @@
-"""Builds a memory bank from a folder of photos: plan its shards, have them written, write the manifest.
+"""Builds a memory bank from a corpus of photos: list it, have its shards written, write the manifest.
 
 Who writes the shards is a parameter: this process, one after the other, or a cluster
 (`art2real.distributed.bank_job`). The result is the same bytes.
@@ -7,42 +7,42 @@ Who writes the shards is a parameter: this process, one after the other, or a cl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
-from art2real import __version__
-from art2real.data.bank_target import check_target, prepare, remove_bank, sweep
-from art2real.data.bank_writer import ShardTask, corpus_sha256, finished_record, write_shard
-from art2real.data.checksums import file_xxh3
-from art2real.data.corpus import Corpus, list_corpus, printable
+from art2real.data.bank_manifest import make_manifest
+from art2real.data.bank_target import Mode, check_target, read_building, read_records, remove_bank, sweep
+from art2real.data.bank_writer import ShardTask, finished_record, write_shards
+from art2real.data.duplicates import drop_photos, find_duplicates
+from art2real.data.known import Known
+from art2real.data.listing import LISTING, Listing, write_listing
+from art2real.data.lock import sole_builder
 from art2real.data.manifest import (
     BUILDING,
+    DUPLICATE,
     FORMAT_VERSION,
     MANIFEST,
-    SKIPPED,
     BankSettings,
+    Building,
+    Input,
     Manifest,
-    ScaleInfo,
-    ShardInfo,
     ShardRecord,
     Skipped,
-    describe_file,
-    digest,
     read_manifest,
     write_text,
 )
+from art2real.data.sources import Source, open_source
 from art2real.errors import UserError
 
 FEW_FILES = 100
 """`max_bad` is not applied to a smaller corpus: there a few odd files are a large share."""
 
-Progress = Callable[[int, int], None]
-ShardWriter = Callable[[list[ShardTask]], Generator[ShardRecord, None, None]]
+Progress = Callable[[int, int, int], None]
+"""Called with files done, files in all, and files skipped."""
+ShardWriter = Callable[[list[ShardTask]], Generator[tuple[int, ShardRecord], None, None]]
+"""Does tasks and yields their numbers and records, in any order."""
 
 
 @dataclass(frozen=True)
@@ -50,199 +50,323 @@ class Summary:
     """What a build did."""
 
     manifest: Manifest
-    shards_written: int
-    shards_kept: int
-    """Shards that an earlier, interrupted build had finished."""
+    tasks_done: int
+    tasks_kept: int
+    """Tasks that an earlier, interrupted build had done."""
 
 
-def serially(tasks: list[ShardTask]) -> Generator[ShardRecord, None, None]:
-    """Writes shards one after the other in this process."""
+def do_task(task: ShardTask) -> ShardRecord:
+    """Writes the shards of a task, or writes them again without the photos that it says to drop."""
+    return drop_photos(task) if task.drop else write_shards(task)
+
+
+def serially(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord], None, None]:
+    """Does tasks one after the other in this process."""
     for task in tasks:
-        yield write_shard(task)
+        yield task.number, do_task(task)
 
 
 def build_bank(
-    photos: Path | Corpus,
+    photos: Path | str | Source,
     out: Path,
     settings: BankSettings,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
+    mode: Mode = "new",
+    anonymous: bool = False,
     max_bad: float = 0.05,
     on_progress: Progress | None = None,
     write: ShardWriter = serially,
 ) -> Summary:
-    """Builds a memory bank in the folder `out`.
+    """Builds a memory bank, or adds to one, from beginning to end: see `begin` and `Build.run`."""
+    with begin(photos, out, settings, mode=mode, anonymous=anonymous) as build:
+        return build.run(write, max_bad=max_bad, on_progress=on_progress)
+
+
+@contextmanager
+def begin(
+    photos: Path | str | Source,
+    out: Path,
+    settings: BankSettings,
+    *,
+    mode: Mode = "new",
+    anonymous: bool = False,
+    on_listed: Callable[[int], None] | None = None,
+) -> Iterator[Build]:
+    """Lists a corpus and sees what is to be done; nobody else can build in the folder meanwhile.
 
     Args:
-        photos: the folder of the corpus, or its listing.
-        out: the bank's folder; new or empty unless `resume` or `overwrite` is given.
+        photos: what `open_source` takes, or what it gives.
+        out: the bank's folder.
         settings: all that decides the bank's bytes beside the photos.
-        resume: keep the finished shards of an interrupted build, write those that are missing.
-        overwrite: remove the bank that is there; anything that is not a bank is never removed.
-        max_bad: the build ends if more than this share of at least 100 files cannot be used.
-        on_progress: called with files done and files in all.
-        write: writes the shards it is given and yields their records, in any order.
+        mode: "new": the folder is new or empty; "resume": go on with an interrupted build or addition, or
+            mend a finished bank with missing files; "overwrite": remove the bank that is there, but nothing
+            that is no bank; "append": add the photos that a finished bank lacks, as new shards.
+        anonymous: read remote files without credentials.
+        on_listed: called with the files found so far.
 
     Raises:
-        UserError: nothing to build from, nowhere to build to, or too many bad files (finished shards stay).
-        UsageError: both `resume` and `overwrite`.
+        UserError: nothing to build from, nowhere to build to, or other files or settings than at first.
     """
-    corpus = photos if isinstance(photos, Corpus) else list_corpus(photos, leave_out=out)
-    check_target(corpus, out, settings, resume=resume, overwrite=overwrite)
-    tasks = plan(corpus, out, settings)
-    tally = _Tally(corpus, max_bad, on_progress)
-    records: dict[int, ShardRecord] = {}
-    missing: dict[str, ShardTask] = {}
+    check_target(out, mode)
+    if isinstance(photos, Path | str):
+        photos = open_source(str(photos), leave_out=out, anonymous=anonymous)
+    made = not out.exists()
     try:
-        prepare(corpus, out, settings, anew=overwrite)
+        with ExitStack() as stack:
+            with _named(out):
+                out.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(sole_builder(out))
+                build = _prepare(photos, out, settings, mode, anonymous, on_listed)
+            yield build
+    finally:
+        if made:
+            with suppress(OSError):  # it holds what was done
+                out.rmdir()
+
+
+class Build:
+    """A build that was begun: its corpus is listed, and what is done of it is known."""
+
+    def __init__(
+        self,
+        out: Path,
+        settings: BankSettings,
+        before: Sequence[Input],
+        now: Input,
+        after: Sequence[Input],
+        tasks: list[ShardTask],
+    ) -> None:
+        """`before`, `after`: the bank's inputs that are not touched; `now`: the one that `tasks` make."""
+        self.out = out
+        self.settings = settings
+        self.inputs = (*before, now, *after)
+        self.now = now
+        self.tasks = tasks
+        self.done: dict[int, ShardRecord] = {}
         for task in tasks:
             record = finished_record(task)
-            if record is None:
-                missing[task.corpus_sha256] = task
-            else:
-                records[task.number] = record
-                tally.add(task, record)
-        kept = len(records)
-        if missing:
-            with closing(write(list(missing.values()))) as arriving:
-                for record in arriving:
-                    task = missing[record.corpus_sha256]
-                    records[task.number] = record
-                    tally.add(task, record)
-        manifest = _finish(corpus, out, settings, [(task, records[task.number]) for task in tasks])
+            if record is not None:
+                self.done[task.number] = record
+
+    @property
+    def missing(self) -> list[ShardTask]:
+        """Tasks that are yet to be done."""
+        return [task for task in self.tasks if task.number not in self.done]
+
+    def run(
+        self, write: ShardWriter = serially, *, max_bad: float = 0.05, on_progress: Progress | None = None
+    ) -> Summary:
+        """Has the missing shards written, leaves copies out, and writes the manifest.
+
+        Args:
+            write: does the tasks it is given.
+            max_bad: the build ends if more than this share of at least 100 files cannot be used.
+            on_progress: called as tasks are done.
+
+        Raises:
+            UserError: too many bad files (what is done stays), or the folder cannot be written to.
+        """
+        with _named(self.out):
+            kept = len(self.done)
+            if self.tasks:
+                self._write_missing(write, _Tally(self.now, max_bad, on_progress))
+                self._drop_copies(write)
+            return Summary(self._finish(), len(self.tasks) - kept, kept)
+
+    def _write_missing(self, write: ShardWriter, tally: _Tally) -> None:
+        files = {task.number: task.files for task in self.tasks}
+        for number, record in self.done.items():
+            tally.add(files[number], record)
+        if self.missing:
+            with closing(write(self.missing)) as arriving:
+                for number, record in arriving:
+                    self.done[number] = record
+                    tally.add(files[number], record)
+
+    def _drop_copies(self, write: ShardWriter) -> None:
+        records = self._all_records()
+        drop = find_duplicates(self.out, records)
+        again = [
+            task.model_copy(update={"drop": tuple(drop[task.number])})
+            for task in self.tasks
+            if task.number in drop
+        ]
+        if again:
+            with closing(write(again)) as arriving:
+                self.done.update(arriving)
+
+    def _all_records(self) -> dict[int, ShardRecord]:
+        others = [each for each in self.inputs if each is not self.now]
+        return {**read_records(self.out, others), **self.done}
+
+    def _finish(self) -> Manifest:
+        records = self._all_records()
+        if not any(record.shards for record in records.values()):
+            causes = Counter(file.cause for record in records.values() for file in record.skipped)
+            remove_bank(self.out)
+            self._unmark()
+            raise UserError(
+                f"{self.now.origin}: not one of its {self.now.files} images can be used ({in_words(causes)})"
+            )
+        # An addition that found nothing new leaves no trace.
+        inputs = [each for each in self.inputs if each is not self.now or self.tasks]
+        manifest = make_manifest(self.out, self.settings, inputs, records)
+        sweep(self.out)
+        write_text(self.out / MANIFEST, manifest.to_json())
+        self._unmark()
+        return manifest
+
+    def _unmark(self) -> None:
+        for name in (BUILDING, LISTING):
+            (self.out / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    """Errors of the disk, as an error of the bank's folder."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
-    return Summary(manifest, len(missing), kept)
 
 
-def plan(corpus: Corpus, out: Path, settings: BankSettings) -> list[ShardTask]:
-    """The shards of a bank: runs of `photos_per_shard` files in the order of their paths."""
-    step = settings.photos_per_shard
-    return [
-        ShardTask(
-            photos=str(corpus.root),
-            bank=str(out),
-            number=number,
-            files=corpus.files[first : first + step],
+def _prepare(
+    source: Source,
+    out: Path,
+    settings: BankSettings,
+    mode: Mode,
+    anonymous: bool,
+    on_listed: Callable[[int], None] | None,
+) -> Build:
+    building = read_building(out) if mode != "overwrite" else None
+    finished = read_manifest(out) if mode != "overwrite" and (out / MANIFEST).is_file() else None
+    old = building or finished
+    difference = None if old is None else settings.difference(old.settings)
+    if difference is not None:
+        raise UserError(f"{out}: was begun with other settings ({difference}); use those, or --overwrite")
+    if mode == "append" and building is not None and building.first_task == 0:
+        raise UserError(f"{out}: is not finished; go on with it first (--resume)")
+    # Which of the bank's inputs this one may be, by how many come before it, and what it must hold then.
+    inputs = () if finished is None else finished.inputs
+    if building is not None:
+        places = [(sum(each.first_task < building.first_task for each in inputs), building.input_sha256)]
+    elif mode == "append" or finished is None:
+        places = [(len(inputs), "")]
+    else:
+        places = [(number, each.input_sha256) for number, each in enumerate(inputs)]
+    try:
+        for number, expected in places:
+            before = inputs[:number]
+            listing = _list(source, out, settings, finished, before, on_listed)
+            if expected in ("", listing.input_sha256):
+                break
+        else:
+            raise UserError(
+                f"{out}: the files of {source.origin} have changed since it was begun; "
+                + (
+                    "use --append to add the new ones, or --overwrite"
+                    if building is None
+                    else "use --overwrite"
+                )
+            )
+        if not listing.files and not before:
+            raise UserError(_no_images(source))
+    except BaseException:
+        if building is None:
+            (out / LISTING).unlink(missing_ok=True)
+        raise
+    now = Input(
+        origin=source.origin,
+        files=listing.files,
+        not_images=source.not_images,
+        unreadable=tuple(
+            Skipped(path=path, cause="unreadable", detail=reason) for path, reason in source.unreadable
+        ),
+        input_sha256=listing.input_sha256,
+        first_task=before[-1].first_task + before[-1].tasks if before else 0,
+        tasks=len(listing.tasks),
+    )
+    if building is None and finished is not None and mode == "resume":
+        now = inputs[number]  # where it lay when the bank was built
+    elif listing.files:
+        mark = Building(
+            format_version=FORMAT_VERSION,
             settings=settings,
+            origin=now.origin,
+            input_sha256=now.input_sha256,
+            first_task=now.first_task,
         )
-        for number, first in enumerate(range(0, len(corpus.files), step))
+        write_text(out / BUILDING, mark.to_json())
+    if mode == "overwrite":
+        remove_bank(out)
+    sweep(out)
+    tasks = [
+        ShardTask(
+            bank=str(out),
+            number=now.first_task + each,
+            listed=each,
+            files=files,
+            input_sha256=sha256,
+            settings=settings,
+            anonymous=anonymous,
+        )
+        for each, (files, sha256) in enumerate(listing.tasks)
     ]
+    return Build(out, settings, before, now, inputs[number + 1 :], tasks)
 
 
-def expected_bytes(photos: int, settings: BankSettings) -> int:
-    """Bytes of a bank of so many photos, without its index, to within a few per cent."""
-    side = settings.image_size
-    place = 2 * np.min_scalar_type(side - 1).itemsize
-    patches = sum(rows * columns for rows, columns in (scale.grid(side, side) for scale in settings.scales))
-    return photos * (3 * side * side + place * patches)
+def _list(
+    source: Source,
+    out: Path,
+    settings: BankSettings,
+    finished: Manifest | None,
+    before: Sequence[Input],
+    on_listed: Callable[[int], None] | None,
+) -> Listing:
+    """Lists what the inputs of the same origin `before` have not brought already."""
+    entries = source.entries()
+    same = [each for each in before if each.origin == source.origin]
+    if finished is not None and same:
+        known = Known(out, read_records(out, same).values())
+        entries = (entry for entry in source.entries() if not known.has(entry))
+    return write_listing(out, entries, settings.photos_per_shard, on_listed)
 
 
-def verify(bank: Path, on_progress: Progress | None = None) -> list[str]:
-    """Compares every file of a bank with its checksum; returns the paths of those missing or damaged.
-
-    Raises:
-        UserError: there is no finished bank, or the manifest itself is damaged.
-    """
-    entries = read_manifest(bank).files
-    damaged = []
-    for number, entry in enumerate(entries):
-        path = bank / entry.path
-        if not path.is_file() or path.stat().st_size != entry.bytes or file_xxh3(path) != entry.checksum:
-            damaged.append(entry.path)
-        if on_progress is not None:
-            on_progress(number + 1, len(entries))
-    return damaged
+def _no_images(source: Source) -> str:
+    what = (
+        f"none of its {source.not_images} files looks like an image" if source.not_images else "has no files"
+    )
+    if source.unreadable:
+        path, reason = source.unreadable[0]
+        what += f", and {len(source.unreadable)} cannot be read ({path}: {reason})"
+    return f"{source.origin}: {what}; give a corpus with images"
 
 
 class _Tally:
-    """Counts files as their shards arrive; ends the build when too many are bad."""
+    """Counts files as their tasks are done; ends the build when too many are bad."""
 
-    def __init__(self, corpus: Corpus, max_bad: float, on_progress: Progress | None) -> None:
-        self._corpus, self._max_bad, self._on_progress = corpus, max_bad, on_progress
+    def __init__(self, now: Input, max_bad: float, on_progress: Progress | None) -> None:
+        self._now, self._max_bad, self._on_progress = now, max_bad, on_progress
         self._done = 0
         self._causes: Counter[str] = Counter()
 
-    def add(self, task: ShardTask, record: ShardRecord) -> None:
-        self._done += len(task.files)
+    def add(self, files: int, record: ShardRecord) -> None:
+        self._done += files
         self._causes.update(skipped.cause for skipped in record.skipped)
+        total = self._now.files
         if self._on_progress is not None:
-            self._on_progress(self._done, len(self._corpus.files))
-        bad, total = self._causes.total(), len(self._corpus.files)
+            self._on_progress(self._done, total, self._causes.total())
+        bad = self._causes.total() - self._causes[DUPLICATE]
         if total >= FEW_FILES and bad > self._max_bad * total:
             raise UserError(
-                f"{self._corpus.root}: {bad} of {total} files cannot be used ({in_words(self._causes)}), "
+                f"{self._now.origin}: {bad} of {total} files cannot be used ({in_words(self._causes)}), "
                 f"more than --max-bad {self._max_bad:g}; finished shards are kept: raise it and go on "
                 "with --resume"
             )
 
 
-def _finish(
-    corpus: Corpus, out: Path, settings: BankSettings, done: list[tuple[ShardTask, ShardRecord]]
-) -> Manifest:
-    skipped = [file for _, record in done for file in record.skipped]
-    skipped += [
-        Skipped(path=path, cause="unreadable", detail="the folder cannot be read")
-        for path in corpus.unreadable
-    ]
-    causes = Counter(file.cause for file in skipped)
-    shards = tuple(record.shard for _, record in done if record.shard is not None)
-    if not shards:
-        remove_bank(out)
-        (out / BUILDING).unlink()
-        with suppress(OSError):  # someone else's files are in it
-            out.rmdir()
-        raise UserError(
-            f"{corpus.root}: not one of its {len(corpus.files)} images can be used ({in_words(causes)})"
-        )
-    write_text(out / SKIPPED, "".join(_line(file) for file in skipped))
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        art2real=__version__,
-        settings=settings,
-        photos=sum(shard.photos for shard in shards),
-        skipped=len(skipped),
-        skipped_by_cause=dict(sorted(causes.items())),
-        not_images=corpus.not_images,
-        corpus_sha256=corpus_sha256(corpus.files),
-        input_sha256=digest(_inputs(out, shards)),
-        scales=_scales(settings, [record for _, record in done]),
-        shards=shards,
-        records=tuple(describe_file(out, task.record_path) for task, _ in done),
-        skipped_file=describe_file(out, SKIPPED),
-    )
-    sweep(out)
-    write_text(out / MANIFEST, manifest.to_json())
-    (out / BUILDING).unlink(missing_ok=True)
-    return manifest
-
-
-def _line(file: Skipped) -> str:
-    text = file.model_copy(update={"path": printable(file.path)}).model_dump_json()
-    return text + "\n"
-
-
-def _inputs(out: Path, shards: Iterable[ShardInfo]) -> Iterator[str]:
-    for shard in shards:
-        with pa.memory_map(str(out / shard.photos_file.path)) as file:
-            batch = pa.ipc.open_file(file).get_batch(0)
-        for source, sha256 in zip(batch["source"].to_pylist(), batch["sha256"].to_pylist(), strict=True):
-            yield f"{sha256} {source}"
-
-
-def _scales(settings: BankSettings, records: list[ShardRecord]) -> tuple[ScaleInfo, ...]:
-    result = []
-    for scale in settings.scales:
-        rows = sum(record.shard.patches[scale.name].rows for record in records if record.shard is not None)
-        sums = np.sum([np.array(record.sums[scale.name], np.uint64) for record in records], axis=0)
-        mean = sums.astype(np.float64) / rows * (2 / 255) - 1
-        result.append(
-            ScaleInfo(size=scale.size, stride=scale.stride, patches=rows, mean=tuple(mean.tolist()))
-        )
-    return tuple(result)
-
-
 def in_words(causes: Mapping[str, int]) -> str:
     """Numbers of skipped files by their cause, for people."""
-    return ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in sorted(causes.items()))
+    return ", ".join(
+        f"{count:,} {cause.replace('_', ' ')}" for cause, count in sorted(causes.items()) if count
+    )

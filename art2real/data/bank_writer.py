@@ -1,85 +1,84 @@
-"""Writes one shard of a memory bank: a plain function of its task, on any machine, in any order.
+"""Writes the shards of one task: a plain function of the task, on any machine, in any order.
 
-A shard's bytes depend on its files and the settings only. Every file gets a temporary name and is renamed
-when complete; the shard's record is written last, so a shard that has a record is whole.
+Their bytes depend on the task's files and the settings only. Every file gets a temporary name and is renamed
+when complete; the task's record is written last, so a task that has a record is done.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
+from PIL import Image
 
 from art2real.core.scale import Scale
-from art2real.data.checksums import file_xxh3
+from art2real.data.bank_files import SquareRow, add_patch_sums, photo_table, write_tables
 from art2real.data.corpus import printable
-from art2real.data.images import BadImage, decode, read, square, to_array
+from art2real.data.images import BadImage, ImageLimits, decode
+from art2real.data.listing import read_listing
 from art2real.data.manifest import (
-    FORMAT_VERSION,
     BankSettings,
-    FileEntry,
     Model,
-    PatchEntry,
     ShardInfo,
     ShardRecord,
     Skipped,
-    digest,
     load_document,
-    temporary_name,
     write_text,
 )
+from art2real.data.masks import decode_mask, patch_classes
+from art2real.data.sources import read_entry, read_file
+from art2real.data.sources.entry import Entry
 from art2real.errors import UserError
 
-ID_DIGITS = 16
-"""Digits of a photo's content hash that make its id."""
+# Remote files that are fetched side by side: a decoder takes a millisecond, an answer from afar thirty.
+_FETCHES = 16
 
 
 class ShardTask(Model):
-    """All that a worker needs to write one shard."""
+    """All that a worker needs to turn a run of files into shards."""
 
-    photos: str
     bank: str
     number: int
-    files: tuple[tuple[str, int], ...]
+    listed: int
+    """Number of the run in the bank's listing."""
+    files: int
+    input_sha256: str
     settings: BankSettings
+    anonymous: bool = False
+    """Read remote files without credentials."""
+    drop: tuple[tuple[int, str], ...] = ()
+    """Photos to leave out of the shards that are there, counted within the task, each with the name of the
+    photo that it is a copy of."""
 
     @property
     def name(self) -> str:
-        return f"part-{self.number:05d}"
-
-    @property
-    def corpus_sha256(self) -> str:
-        return corpus_sha256(self.files)
+        return task_name(self.number)
 
     @property
     def record_path(self) -> str:
         """Relative to the bank."""
-        return f"records/{self.name}.json"
+        return record_path(self.number)
 
 
-@dataclass
-class _Photo:
-    path: str
-    sha256: str
-    width: int
-    height: int
+def task_name(number: int) -> str:
+    """The name of a task, which its first shard bears."""
+    return f"part-{number:05d}"
 
 
-def corpus_sha256(files: tuple[tuple[str, int], ...]) -> str:
-    """SHA-256 of the paths and sizes of files: tells whether a corpus is still the same."""
-    return digest(f"{size} {path}" for path, size in files)
+def record_path(number: int) -> str:
+    """The record of a task, relative to the bank."""
+    return f"records/{task_name(number)}.json"
 
 
 def finished_record(task: ShardTask) -> ShardRecord | None:
-    """The record of a shard that is complete; None if it has to be written.
+    """The record of a task that is done; None if it has to be done.
 
     Raises:
-        UserError: the shard was made with other settings or from other files.
+        UserError: it was done with other settings or from other files.
     """
     bank = Path(task.bank)
     path = bank / task.record_path
@@ -89,20 +88,17 @@ def finished_record(task: ShardTask) -> ShardRecord | None:
     difference = task.settings.difference(record.settings)
     if difference is not None:
         raise UserError(f"{path}: the shard was built with other settings ({difference}); use --overwrite")
-    if record.corpus_sha256 != task.corpus_sha256:
-        raise UserError(
-            f"{path}: the shard was built from other files than {task.photos} has now; use --overwrite"
-        )
-    files = record.shard.files if record.shard is not None else []
-    whole = all(_size(bank / entry.path) == entry.bytes for entry in files)
+    if record.input_sha256 != task.input_sha256:
+        raise UserError(f"{path}: the shard was built from other files than there are now; use --overwrite")
+    whole = all(_size(bank / entry.path) == entry.bytes for shard in record.shards for entry in shard.files)
     return record if whole else None
 
 
-def write_shard(task: ShardTask) -> ShardRecord:
-    """Decodes the photos of a shard and writes its files, unless it is complete already.
+def write_shards(task: ShardTask) -> ShardRecord:
+    """Decodes the photos of a task and writes its shards, unless that is done already.
 
-    A file that cannot be used is noted in the record and left out; if that leaves no photo, only the record
-    is written.
+    A file that cannot be used is noted in the record and left out; if that leaves none, only the record is
+    written.
 
     Raises:
         UserError: as `finished_record`.
@@ -111,99 +107,144 @@ def write_shard(task: ShardTask) -> ShardRecord:
     finished = finished_record(task)
     if finished is not None:
         return finished
-    bank, settings = Path(task.bank), task.settings
-    pixels, photos, skipped = _decode_all(task)
-    shard = None
-    if photos:
-        photos_file = _write(bank, f"photos/{task.name}.arrow", _photo_table(photos, pixels))
-        patches = {}
-        for scale in settings.scales:
-            table = _patch_table(scale, len(photos), settings.image_size)
-            entry = _write(bank, f"patches/{scale.name}/{task.name}.arrow", table)
-            patches[scale.name] = PatchEntry(**entry.model_dump(), rows=table.num_rows)
-        shard = ShardInfo(name=task.name, photos=len(photos), photos_file=photos_file, patches=patches)
+    bank, limits = Path(task.bank), task.settings.limits
+    entries = read_listing(bank, task.listed)
+    shards = _Shards(task, classes=any(entry.mask is not None for entry in entries))
+    skipped: list[Skipped] = []
+    for entry, content in _contents(entries, limits, task.anonymous):
+        try:
+            if isinstance(content, BadImage):
+                raise content
+            image = decode(content, limits)
+            shape = task.settings.geometry(*image.size)
+            mask = None
+            if entry.mask is not None:
+                mask = _mask(entry.mask, image, limits, task.anonymous)
+        except BadImage as error:
+            skipped.append(
+                Skipped(path=entry.source, bytes=entry.bytes, cause=error.cause, detail=error.detail)
+            )
+            continue
+        pixels = shape.squares(image, Image.Resampling.BICUBIC)
+        classes = None if mask is None else shape.squares(mask, Image.Resampling.NEAREST)
+        sha256 = hashlib.sha256(content).hexdigest()
+        for number, square in enumerate(pixels):
+            row = SquareRow(
+                source=printable(entry.source),
+                sha256=sha256,
+                bytes=len(content),
+                width=image.width,
+                height=image.height,
+                tile=number,
+                place=shape.place(number),
+                licence=entry.licence,
+                attribution=entry.attribution,
+            )
+            shards.add(row, square, None if classes is None else classes[number])
     record = ShardRecord(
-        settings=settings,
-        corpus_sha256=task.corpus_sha256,
-        shard=shard,
-        sums={scale.name: _patch_sums(pixels, scale) for scale in settings.scales},
+        settings=task.settings,
+        input_sha256=task.input_sha256,
+        photos=task.files - len(skipped),
+        shards=tuple(shards.finish()),
+        sums=shards.sums,
         skipped=tuple(skipped),
     )
-    path = bank / task.record_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, record.to_json())
+    write_record(task, record)
     return record
 
 
-def _decode_all(task: ShardTask) -> tuple[np.ndarray, list[_Photo], list[Skipped]]:
-    size, limits = task.settings.image_size, task.settings.limits
-    pixels = np.empty((len(task.files), size, size, 3), np.uint8)
-    photos: list[_Photo] = []
-    skipped: list[Skipped] = []
-    for relative, _ in task.files:
-        try:
-            content = read(Path(task.photos) / relative, limits)
-            image = decode(content, limits)
-        except BadImage as error:
-            skipped.append(Skipped(path=relative, cause=error.cause, detail=error.detail))
-            continue
-        pixels[len(photos)] = to_array(square(image, size))
-        photos.append(_Photo(relative, hashlib.sha256(content).hexdigest(), image.width, image.height))
-    return pixels[: len(photos)], photos, skipped
-
-
-def _photo_table(photos: list[_Photo], pixels: np.ndarray) -> pa.RecordBatch:
-    nothing = pa.nulls(len(photos), pa.string())
-    columns = {
-        "id": pa.array([photo.sha256[:ID_DIGITS] for photo in photos], pa.string()),
-        "source": pa.array([printable(photo.path) for photo in photos], pa.string()),
-        "sha256": pa.array([photo.sha256 for photo in photos], pa.string()),
-        "width": pa.array([photo.width for photo in photos], pa.int32()),
-        "height": pa.array([photo.height for photo in photos], pa.int32()),
-        "licence": nothing,
-        "attribution": nothing,
-        "pixels": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels, dim_names=["y", "x", "channel"]),
-    }
-    return pa.record_batch(columns)
-
-
-def _patch_table(scale: Scale, photos: int, image_size: int) -> pa.RecordBatch:
-    y, x = scale.positions(image_size, image_size)
-    kind = np.min_scalar_type(image_size - 1)
-    ends = np.arange(1, photos + 1, dtype=np.int32) * np.int32(len(y))
-    photo = pa.RunEndEncodedArray.from_arrays(pa.array(ends), pa.array(np.arange(photos, dtype=np.int32)))
-    columns = {
-        "photo": photo,
-        "y": pa.array(np.tile(y.astype(kind), photos)),
-        "x": pa.array(np.tile(x.astype(kind), photos)),
-    }
-    return pa.record_batch(columns)
-
-
-def _patch_sums(pixels: np.ndarray, scale: Scale) -> tuple[int, ...]:
-    """Exact sums over all patches, channel-major: over photos first, which is quicker, then over places."""
-    total = pixels.sum(axis=0, dtype=np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(total, (scale.size, scale.size), axis=(0, 1))
-    sums = windows[:: scale.stride, :: scale.stride].sum(axis=(0, 1), dtype=np.uint64)
-    return tuple(sums.ravel().tolist())
-
-
-def _write(bank: Path, relative: str, table: pa.RecordBatch) -> FileEntry:
-    path = bank / relative
+def write_record(task: ShardTask, record: ShardRecord) -> None:
+    """Writes the record of a task: from then on its shards exist."""
+    path = Path(task.bank) / task.record_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    schema = table.schema.with_metadata({"art2real_bank_format": str(FORMAT_VERSION)})
-    temporary = temporary_name(path)
+    write_text(path, record.to_json())
+
+
+def shard_name(task: ShardTask, number: int) -> str:
+    """The name of a task's shard: most tasks have one."""
+    return task.name if number == 0 else f"{task.name}-{number:03d}"
+
+
+class _Shards:
+    """Collects squares and writes a shard whenever one is full."""
+
+    def __init__(self, task: ShardTask, *, classes: bool) -> None:
+        self._task = task
+        settings = task.settings
+        room = settings.squares_per_shard
+        if settings.fit == "crop":
+            room = min(room, task.files)
+        self._pixels = np.empty((room, settings.image_size, settings.image_size, 3), np.uint8)
+        self._rows: list[SquareRow] = []
+        self._classes: dict[Scale, list[np.ndarray]] | None = None
+        if classes:
+            self._classes = {scale: [] for scale in settings.scales}
+        self._written: list[ShardInfo] = []
+        self._sums = {scale: np.zeros(scale.dimension, np.uint64) for scale in settings.scales}
+
+    @property
+    def sums(self) -> dict[str, tuple[int, ...]]:
+        return {scale.name: tuple(sums.tolist()) for scale, sums in self._sums.items()}
+
+    def add(self, row: SquareRow, pixels: np.ndarray, classes: np.ndarray | None) -> None:
+        if len(self._rows) == len(self._pixels):
+            self._write()
+        self._pixels[len(self._rows)] = pixels
+        self._rows.append(row)
+        if self._classes is not None:
+            for scale, found in self._classes.items():
+                rows = len(scale.positions(*pixels.shape[:2])[0])
+                found.append(np.zeros(rows, np.uint16) if classes is None else patch_classes(classes, scale))
+
+    def finish(self) -> list[ShardInfo]:
+        if self._rows:
+            self._write()
+        return self._written
+
+    def _write(self) -> None:
+        pixels = self._pixels[: len(self._rows)]
+        add_patch_sums(self._sums, pixels)
+        classes = None
+        if self._classes is not None:
+            classes = {scale: np.concatenate(found) for scale, found in self._classes.items()}
+            for found in self._classes.values():
+                found.clear()
+        name = shard_name(self._task, len(self._written))
+        table = photo_table(self._rows, pixels)
+        settings = self._task.settings
+        self._written.append(write_tables(Path(self._task.bank), name, settings, table, classes))
+        self._rows = []
+
+
+def _contents(
+    entries: list[Entry], limits: ImageLimits, anonymous: bool
+) -> Iterator[tuple[Entry, bytes | BadImage]]:
+    """The bytes of files, in order; remote ones are fetched ahead."""
+
+    def fetch(entry: Entry) -> bytes | BadImage:
+        try:
+            return read_entry(entry, limits, anonymous)
+        except BadImage as error:
+            return error
+
+    if not any("://" in entry.file for entry in entries):
+        yield from ((entry, fetch(entry)) for entry in entries)
+        return
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        ahead = deque((entry, pool.submit(fetch, entry)) for entry in entries[:_FETCHES])
+        for following in [*entries[_FETCHES:], *[None] * len(ahead)]:
+            entry, content = ahead.popleft()
+            if following is not None:
+                ahead.append((following, pool.submit(fetch, following)))
+            yield entry, content.result()
+
+
+def _mask(file: str, image: Image.Image, limits: ImageLimits, anonymous: bool) -> Image.Image:
     try:
-        with temporary.open("wb", buffering=io.DEFAULT_BUFFER_SIZE) as file:
-            with pa.ipc.new_file(file, schema) as writer:
-                writer.write_batch(table.replace_schema_metadata(schema.metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return entry
+        content = read_file(file, limits, anonymous)
+    except BadImage as error:
+        raise BadImage("bad_mask", f"its mask cannot be read: {error.detail}") from None
+    return decode_mask(content, image.width, image.height, limits)
 
 
 def _size(path: Path) -> int | None:

@@ -7,6 +7,7 @@ is decoded, only plain raster formats are tried, and whatever goes wrong becomes
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,13 @@ def read(path: Path, limits: ImageLimits = ImageLimits()) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(limits.max_bytes + 1)
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size
+            check_bytes(size, limits)
+            # One byte more than there should be: a file may grow, or be a device that says it has no size.
+            content = file.read(size + 1)
     except OSError as error:
         raise BadImage("unreadable", error.strerror or str(error)) from None
-    _check_bytes(max(size, len(content)), limits)
+    check_bytes(len(content), limits)
     return content
 
 
@@ -97,7 +100,7 @@ def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> Image.I
         BadImage: the file cannot be used.
     """
     content = source if isinstance(source, bytes) else read(source, limits)
-    _check_bytes(len(content), limits)
+    check_bytes(len(content), limits)
     # Some packages switch this on for the whole process; half a photo with a grey rest must not get in.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -138,10 +141,15 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 def to_array(image: Image.Image) -> np.ndarray:
     """RGB image -> uint8 `[H, W, 3]`."""
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
 
 
-def _check_bytes(size: int, limits: ImageLimits) -> None:
+def check_bytes(size: int, limits: ImageLimits) -> None:
+    """Refuses a file by its size.
+
+    Raises:
+        BadImage: `empty` or `too_many_bytes`.
+    """
     if size == 0:
         raise BadImage("empty", "the file has no bytes")
     if size > limits.max_bytes:
@@ -181,7 +189,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _scaled(values: np.ndarray, white: float) -> Image.Image:

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from art2real.core.scale import Scale
 from art2real.data.checksums import file_xxh3
+from art2real.data.geometry import Fit, Geometry, geometry
 from art2real.data.images import ImageLimits
 from art2real.errors import UserError
 
@@ -24,6 +26,7 @@ SEAL = "manifest_sha256"
 """The manifest's field with the checksum of its other fields."""
 BUILDING = "building.json"
 """Present while a bank is being built; holds a `Building`."""
+_SHARD_BYTES = 64 * 2**20
 DEFAULT_SCALES = (Scale(16, 6), Scale(8, 5), Scale(4, 4))
 
 Document = TypeVar("Document", bound="Model")
@@ -43,7 +46,12 @@ class BankSettings(Model):
 
     image_size: int = Field(256, ge=8, le=8192, description="side of the stored photos, pixels")
     scales: tuple[Scale, ...] = DEFAULT_SCALES
-    photos_per_shard: int = Field(256, ge=1, description="files of the corpus that make one shard")
+    fit: Fit = Field("crop", description="crop: the centre of each photo; tile: all of it, in squares")
+    tile_stride: int | None = Field(None, ge=1, description="step of the tiles, pixels; none: their size")
+    resize: bool = Field(True, description="scale the shorter side of each photo to image_size")
+    photos_per_shard: int = Field(
+        256, ge=1, description="files of the corpus that one task turns into shards"
+    )
     min_side: int = Field(ImageLimits.min_side, ge=1, description="least side of a photo, pixels")
     max_bytes: int = Field(ImageLimits.max_bytes, ge=1, description="largest file, bytes")
     max_pixels: int = Field(ImageLimits.max_pixels, ge=1, description="most pixels of a file")
@@ -64,6 +72,30 @@ class BankSettings(Model):
     @property
     def limits(self) -> ImageLimits:
         return ImageLimits(self.max_bytes, self.max_pixels, self.min_side)
+
+    @property
+    def squares_per_shard(self) -> int:
+        """Most squares in one shard: so a worker's memory is bounded, whatever their size."""
+        return max(1, _SHARD_BYTES // (3 * self.image_size**2))
+
+    @property
+    def bytes_per_square(self) -> int:
+        """Bytes of a stored square and its rows of patches, to within a few per cent."""
+        side = self.image_size
+        patches = sum(rows * columns for rows, columns in (scale.grid(side, side) for scale in self.scales))
+        return 3 * side * side + 2 * np.min_scalar_type(side - 1).itemsize * patches
+
+    def geometry(self, width: int, height: int) -> Geometry:
+        """How a photo of this size becomes squares; see `art2real.data.geometry.geometry`."""
+        return geometry(
+            width,
+            height,
+            size=self.image_size,
+            fit=self.fit,
+            tile_stride=self.tile_stride or self.image_size,
+            resize=self.resize,
+            max_pixels=self.max_pixels,
+        )
 
     def difference(self, other: BankSettings) -> str | None:
         """The first setting that differs, in words; None if they are the same."""
@@ -90,10 +122,10 @@ class PatchEntry(FileEntry):
 
 
 class ShardInfo(Model):
-    """A finished shard: its photos and, by the name of the scale, its tables of patches."""
+    """A finished shard: its squares of photos and, by the name of the scale, its tables of patches."""
 
     name: str
-    photos: int
+    photos: int = Field(description="squares; several may be of one photo")
     photos_file: FileEntry
     patches: dict[str, PatchEntry]
 
@@ -112,20 +144,38 @@ class Skipped(Model):
     """A file of the corpus that was left out."""
 
     path: str
+    bytes: int = Field(-1, description="its size as it was listed; -1: not known")
     cause: str
     detail: str
 
 
+DUPLICATE = "duplicate"
+"""The cause of files that are left out because the bank has the same bytes already."""
+
+
 class ShardRecord(Model):
-    """Written beside a shard once its files are complete; without it the shard does not exist."""
+    """What became of one task's files. Written last: without it the task's shards do not exist."""
 
     settings: BankSettings
-    corpus_sha256: str = Field(description="of the paths and sizes of the files that the shard was made from")
-    shard: ShardInfo | None = Field(description="none: not one of the files could be used")
+    input_sha256: str = Field(description="of the names and sizes of the files that it was made from")
+    photos: int = Field(description="files that went in")
+    shards: tuple[ShardInfo, ...] = Field(description="in order; none if not one of the files could be used")
     sums: dict[str, tuple[int, ...]] = Field(
         description="by scale, exact sums over all patches of each of a patch's values, channel-major"
     )
     skipped: tuple[Skipped, ...]
+
+
+class Input(Model):
+    """Where photos of the bank came from: one for its build, and one for each time it was appended to."""
+
+    origin: str = Field(description="path or URI of the corpus")
+    files: int = Field(description="image files that were found, those that the bank had already left out")
+    not_images: int = Field(description="other files")
+    unreadable: tuple[Skipped, ...] = Field(description="folders and archives that could not be listed")
+    input_sha256: str = Field(description="of the names and sizes of the files")
+    first_task: int
+    tasks: int
 
 
 class ScaleInfo(Model):
@@ -146,13 +196,14 @@ class Manifest(Model):
 
     format_version: int
     art2real: str = Field(description="version of the package that wrote the bank")
+    versions: dict[str, str] = Field(description="of the libraries that decided its bytes")
     settings: BankSettings
-    photos: int
+    photos: int = Field(description="photos that went in")
+    squares: int = Field(description="stored squares; more than photos if these were cut into tiles")
     skipped: int
     skipped_by_cause: dict[str, int]
-    not_images: int = Field(description="other files of the corpus, neither used nor counted as skipped")
-    corpus_sha256: str = Field(description="of the paths and sizes of all image files that were found")
-    input_sha256: str = Field(description="of the relative paths and content hashes of all photos")
+    inputs: tuple[Input, ...]
+    input_sha256: str = Field(description="of the names and content hashes of all photos")
     scales: tuple[ScaleInfo, ...]
     shards: tuple[ShardInfo, ...]
     records: tuple[FileEntry, ...]
@@ -166,6 +217,11 @@ class Manifest(Model):
     @property
     def image_size(self) -> int:
         return self.settings.image_size
+
+    @property
+    def not_images(self) -> int:
+        """Other files of the corpora, neither used nor counted as skipped."""
+        return sum({each.origin: each.not_images for each in self.inputs}.values())
 
     @property
     def files(self) -> list[FileEntry]:
@@ -193,11 +249,13 @@ def read_manifest(bank: Path) -> Manifest:
 
 
 class Building(Model):
-    """What an unfinished bank is going to be."""
+    """What an unfinished bank, or an unfinished addition to one, is going to be."""
 
     format_version: int
     settings: BankSettings
-    corpus_sha256: str
+    origin: str
+    input_sha256: str = Field(description="as in Input; empty: not listed to the end yet")
+    first_task: int = Field(description="0: the whole bank is being built")
 
 
 def load_document(path: Path, kind: type[Document]) -> Document:

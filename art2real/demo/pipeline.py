@@ -18,6 +18,7 @@ from art2real.config.load import load_config
 from art2real.config.tree import TrainingConfig
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.data.bank_build import build_bank
 from art2real.data.corpus import list_images
 from art2real.data.manifest import BankSettings
 from art2real.demo.finished import Finished, Stage, load_triples, measure
@@ -176,10 +177,16 @@ def _scales(config: TrainingConfig) -> tuple[Scale, ...]:
 
 
 def _bank(samples: Samples, path: Path, config: TrainingConfig, on_progress: OnProgress) -> MemoryBank:
-    from art2real.distributed.bank_job import build_banks
+    from art2real.distributed.bank_job import write_on_cluster
 
     settings = BankSettings(image_size=samples.size, scales=_scales(config), photos_per_shard=128)
-    build_banks(samples.photos, path, settings, on_progress=on_progress)
+    build_bank(
+        samples.photos,
+        path,
+        settings,
+        write=write_on_cluster,
+        on_progress=lambda done, total, skipped: on_progress(done, total),
+    )
     return MemoryBank.open(path)
 
 

@@ -1,4 +1,4 @@
-"""Builds memory banks on a Ray cluster: a Ray Data job in which one row is one shard."""
+"""Does the tasks of a memory bank on a Ray cluster: a Ray Data job in which one row is one task."""
 
 from __future__ import annotations
 
@@ -11,74 +11,54 @@ from typing import Any
 
 import ray
 
-from art2real.data.bank_build import Progress, Summary, build_bank
-from art2real.data.bank_writer import ShardTask, write_shard
-from art2real.data.corpus import Corpus, printable
-from art2real.data.manifest import BankSettings, ShardRecord, temporary_name
+from art2real.data.bank_build import do_task
+from art2real.data.bank_writer import ShardTask
+from art2real.data.corpus import printable
+from art2real.data.listing import read_listing
+from art2real.data.manifest import ShardRecord, temporary_name
 from art2real.errors import UserError
 
 _ATTEMPTS = 3
-"""Times that a shard is begun before its files are held to be what kills the workers."""
+"""Times that a task is begun before its files are held to be what kills the workers."""
 
 
-def build_banks(
-    photos: Path | Corpus,
-    out: Path,
-    settings: BankSettings,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    max_bad: float = 0.05,
-    on_progress: Progress | None = None,
-) -> Summary:
-    """Builds a memory bank with all CPUs of the cluster; arguments and errors as `build_bank`.
+def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord], None, None]:
+    """Does tasks on the cluster, one CPU each; yields their numbers and records as they are done.
 
-    Ray has to be initialised. The folders must be the same on every node.
-    """
-    return build_bank(
-        photos,
-        out,
-        settings,
-        resume=resume,
-        overwrite=overwrite,
-        max_bad=max_bad,
-        on_progress=on_progress,
-        write=write_on_cluster,
-    )
-
-
-def write_on_cluster(tasks: list[ShardTask]) -> Generator[ShardRecord, None, None]:
-    """Writes shards on the cluster, one CPU each; yields their records as they are finished.
+    Ray has to be initialised, and the bank's folder the same on every node. The `write` of `Build.run`.
 
     Raises:
         OSError: a shard could not be written.
-        UserError: a shard's worker died again and again.
+        UserError: a task's worker died again and again.
     """
     _quieten()
-    rows = [{"task": _absolute(task).to_json()} for task in tasks]
-    shards = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_write_row, num_cpus=1)
-    for row in shards.iter_rows():
+    rows = [{"task": _absolute(task).model_dump_json()} for task in tasks]
+    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_do_row, num_cpus=1)
+    for row in done.iter_rows():
         if row["unwritable"]:
             raise OSError(row["unwritable"])
-        if row["deadly"]:
-            raise UserError(f"{tasks[0].photos}: {row['deadly']}")
-        yield ShardRecord.model_validate(json.loads(row["record"]))
+        if row["error"]:
+            raise UserError(row["error"])
+        yield row["number"], ShardRecord.model_validate(json.loads(row["record"]))
 
 
-def _write_row(row: dict[str, Any]) -> dict[str, str]:
-    # Not Pydantic's own JSON: names of files need not be valid Unicode.
-    task = ShardTask.model_validate(json.loads(row["task"]))
-    result = {"record": "", "unwritable": "", "deadly": ""}
+def _do_row(row: dict[str, Any]) -> dict[str, Any]:
+    task = ShardTask.model_validate_json(row["task"])
+    result = {"number": task.number, "record": "", "unwritable": "", "error": ""}
     try:
         with _attempt(task) as attempts:
             if attempts > _ATTEMPTS:
-                first, last = (printable(file[0]) for file in (task.files[0], task.files[-1]))
-                result["deadly"] = (
+                entries = read_listing(Path(task.bank), task.listed)
+                first, last = (printable(entry.source) for entry in (entries[0], entries[-1]))
+                result["error"] = (
                     f"a worker died {attempts - 1} times at the files {first} to {last}; finished shards are "
                     "kept: go on with --resume and more memory, or remove the file that does it"
                 )
             else:
-                result["record"] = write_shard(task).to_json()
+                # Not Pydantic's own JSON: names of files need not be valid Unicode.
+                result["record"] = do_task(task).to_json()
+    except UserError as error:
+        result["error"] = str(error)
     except OSError as error:  # a full or write-protected disk: trying again would not help
         result["unwritable"] = error.strerror or str(error)
     return result
@@ -86,7 +66,7 @@ def _write_row(row: dict[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def _attempt(task: ShardTask) -> Iterator[int]:
-    """Counts how often a shard was begun and never ended.
+    """Counts how often a task was begun and never ended.
 
     Ray Data starts a task whose worker died again, without end: a file that kills its worker would keep the
     build busy for ever. Marks in the bank's folder outlive the worker.
@@ -103,8 +83,7 @@ def _attempt(task: ShardTask) -> Iterator[int]:
 
 def _absolute(task: ShardTask) -> ShardTask:
     """Workers have a working directory of their own."""
-    places = {"photos": str(Path(task.photos).resolve()), "bank": str(Path(task.bank).resolve())}
-    return task.model_copy(update=places)
+    return task.model_copy(update={"bank": str(Path(task.bank).resolve())})
 
 
 def _quieten() -> None:

@@ -96,7 +96,7 @@ def start_index_actors(
     handles: dict[str, tuple[Any, ...]] = {}
     for scale in scales:
         manifest = check_index(opened, scale)
-        trained[scale.name] = manifest.trained.file.checksum
+        trained[scale.name] = manifest.trained.identity
         handles[scale.name] = tuple(
             actor.remote(str((bank / part.file.path).resolve()), manifest.nprobe, threads, num_gpus > 0)
             for part in manifest.parts
@@ -121,7 +121,7 @@ def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) ->
     from art2real.index.retriever import BankRetriever
 
     trained = check_index(bank, scale).trained
-    if actors.trained.get(scale.name) != trained.file.checksum:
+    if actors.trained.get(scale.name) != trained.identity:
         raise UserError(
             f"the index actors hold another index than bank {bank.path} has at scale {scale}; "
             "start them again"

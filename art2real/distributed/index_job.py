@@ -14,6 +14,7 @@ from art2real.distributed.cluster import largest_node_cpus
 from art2real.errors import UsageError, UserError
 from art2real.index import build
 from art2real.index.factory import resolve
+from art2real.index.learn import train
 from art2real.index.manifest import IndexManifest, Part, Request, Trained
 
 # Called with steps done, steps in all, and the last step in words.
@@ -29,6 +30,7 @@ def build_index(
     factory: str = "auto",
     shards: int = 1,
     min_recall: float = 0.95,
+    min_contrast: float = 1.0,
     seed: int = 0,
     overwrite: bool = False,
     on_progress: Progress | None = None,
@@ -43,6 +45,8 @@ def build_index(
         shards: index shards a scale, each held by a process of its own in training; never more than the bank
             has shards.
         min_recall: recall@1 that the lists scanned for a query are raised to reach.
+        min_contrast: rows that differ from the mean patch by less are left out, their direction being noise;
+            grey levels (0 to 255), root mean square over a patch's values.
         seed: of the sample that is trained on and of the audit's queries.
         overwrite: replace a complete index that was asked for otherwise; the same index is kept anyway.
         on_progress: called as steps end.
@@ -55,7 +59,7 @@ def build_index(
         UserError: there is no bank, another index, or the bank is too small or cannot be written to.
     """
     opened = MemoryBank.open(bank)
-    request = _request(opened, factory, shards, min_recall, seed)
+    request = _request(opened, factory, shards, min_recall, min_contrast, seed)
     manifests: dict[Scale, IndexManifest] = {}
     for scale in opened.scales:
         try:
@@ -73,13 +77,19 @@ def build_index(
     return [manifests[scale].summary() for scale in opened.scales]
 
 
-def _request(bank: MemoryBank, factory: str, shards: int, min_recall: float, seed: int) -> Request:
+def _request(
+    bank: MemoryBank, factory: str, shards: int, min_recall: float, min_contrast: float, seed: int
+) -> Request:
     build.plan(bank, shards)
     if not 0 <= min_recall <= 1:
         raise UsageError(f"--min-recall must be between 0 and 1, got {min_recall:g}")
+    if not 0 <= min_contrast <= 255:
+        raise UsageError(f"--min-contrast must be between 0 and 255 grey levels, got {min_contrast:g}")
     for scale in bank.scales:
         resolve(factory, scale.dimension, bank.rows(scale))
-    return Request(factory=factory, shards=shards, min_recall=min_recall, seed=seed)
+    return Request(
+        factory=factory, shards=shards, min_recall=min_recall, min_contrast=min_contrast, seed=seed
+    )
 
 
 def _build(
@@ -137,7 +147,7 @@ def _result(step: ray.ObjectRef) -> Any:
 @ray.remote(num_cpus=1)
 def _train(bank: Path, scale: Scale, request: Request, threads: int) -> Trained:
     _use_threads(threads)
-    return build.train(MemoryBank.open(bank), scale, request)
+    return train(MemoryBank.open(bank), scale, request)
 
 
 @ray.remote(num_cpus=1)

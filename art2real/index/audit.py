@@ -90,7 +90,7 @@ def tune(bank: MemoryBank, scale: Scale, shards: LocalShards, trained: Trained) 
     request = trained.request
     cost = bank.rows(scale) * scale.dimension
     queries = make_queries(bank, scale, int(np.clip(_EXACT_BUDGET / cost, 200, _QUERIES)), request.seed)
-    exact_scores, _ = ExactRetriever(bank, scale).search(queries, _NEIGHBOURS)
+    exact_scores, _ = ExactRetriever(bank, scale, request.least_norm(scale)).search(queries, _NEIGHBOURS)
     most = min(max(trained.lists, 1), _MOST_PROBES)
     nprobe = min(trained.nprobe, most)
     audits: list[Audit] = []

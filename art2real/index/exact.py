@@ -9,7 +9,7 @@ from art2real.core.affinity import full_precision
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.index.protocol import Neighbours
-from art2real.index.retriever import merge, unit_rows
+from art2real.index.retriever import merge, unit_rows, unit_rows_and_norms
 
 _ROWS_PER_BLOCK = 16384
 _QUERIES_PER_BLOCK = 1024
@@ -18,9 +18,11 @@ _QUERIES_PER_BLOCK = 1024
 class ExactRetriever:
     """Reads the whole bank for each search: implements `Retriever`."""
 
-    def __init__(self, bank: MemoryBank, scale: Scale) -> None:
+    def __init__(self, bank: MemoryBank, scale: Scale, least_norm: float = 0) -> None:
+        """`least_norm`: rows that are shorter after centring are left out, see `Request.least_norm`."""
         self.bank = bank
         self.scale = scale
+        self.least_norm = least_norm
 
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The `k` nearest rows of each query: see `art2real.index.protocol.Retriever`."""
@@ -33,11 +35,13 @@ class ExactRetriever:
         ]
         first = 0
         for block in self.bank.blocks(self.scale, _ROWS_PER_BLOCK):
-            columns = torch.from_numpy(unit_rows(block, mean))
+            vectors, norms = unit_rows_and_norms(block, mean)
+            kept = np.flatnonzero(norms >= self.least_norm)
+            columns = torch.from_numpy(vectors[kept])
             for number, part in enumerate(rows.split(_QUERIES_PER_BLOCK)):
                 with full_precision(rows.device):
                     scores, places = (part @ columns.T).topk(min(k, len(columns)))
-                best[number] = merge([best[number], (scores.numpy(), places.numpy() + first)], k)
+                best[number] = merge([best[number], (scores.numpy(), kept[places.numpy()] + first)], k)
             first += len(block)
         scores_all, rows_all = (np.concatenate(column) for column in zip(*best, strict=True))
         scores_all[~finite], rows_all[~finite] = -np.inf, -1

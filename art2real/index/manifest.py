@@ -1,12 +1,14 @@
 """The records of an index, as JSON files under `BANK/index/<scale>/`. Free of FAISS and torch.
 
 trained.index  trained.json        the quantizer (and PCA) that all shards share
-part-00000.index  part-00000.json  one shard; its record is written after it
+part-00000.index  part-00000.json  one shard; its record is written after its files
+part-00000.left_out.arrow          the rows that the shard does not hold
 manifest.json                      written last: without it there is no index
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +29,14 @@ class Request(Model):
     factory: str
     shards: int
     min_recall: float
+    min_contrast: float = Field(
+        description="rows that differ from the mean patch by less are left out; grey levels, root mean square"
+    )
     seed: int
+
+    def least_norm(self, scale: Scale) -> float:
+        """Length of a centred row, in units of [-1, 1], below which it is left out."""
+        return self.min_contrast / 127.5 * math.sqrt(scale.dimension)
 
 
 class Source(Model):
@@ -54,11 +63,20 @@ class Source(Model):
             bank_shards=tuple(shard.identity for shard in bank.shards),
         )
 
+    def grew_into(self, now: Source) -> bool:
+        """Whether `now` is this with shards appended."""
+        count = len(self.bank_shards)
+        return (
+            self.scale == now.scale
+            and len(now.bank_shards) > count
+            and now.bank_shards[:count] == self.bank_shards
+        )
+
 
 class Trained(Model):
     """What all shards of a scale share."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     request: Request
     source: Source
     factory: str
@@ -66,19 +84,32 @@ class Trained(Model):
     nprobe: int
     rerank: int
     lists: int = Field(description="inverted lists; 0: the index has none")
-    training_rows: int
+    training_rows: int = Field(description="that it learned from; 0: there was nothing to learn")
     faiss: str = Field(description="version that trained it")
     file: FileEntry
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the record. The file's checksum is not enough: an index that learns nothing, such as
+        Flat, has the same file for every bank."""
+        return digest([self.to_json()])
+
+
+class LeftOut(FileEntry):
+    """The file that names the rows of a part's range that its index does not hold."""
+
+    rows: int
 
 
 class Part(Model):
     """One index shard: the rows of consecutive bank shards."""
 
-    trained_checksum: str
+    trained: str = Field(description="identity of the `Trained` that it was made with")
     bank_shards: tuple[int, ...] = Field(description="numbers of the bank shards")
     first_row: int
-    rows: int
+    rows: int = Field(description="of those bank shards; its index holds all but the ones left out")
     file: FileEntry
+    left_out: LeftOut
 
 
 class Audit(Model):
@@ -106,13 +137,18 @@ class IndexManifest(Model):
 
     @property
     def files(self) -> list[FileEntry]:
-        """The index files, for verification."""
-        return [self.trained.file, *(part.file for part in self.parts)]
+        """The files of the index, for verification."""
+        return [self.trained.file, *(file for part in self.parts for file in (part.file, part.left_out))]
 
     @property
     def bytes(self) -> int:
-        """Bytes of all its index files."""
+        """Bytes of all its files."""
         return sum(file.bytes for file in self.files)
+
+    @property
+    def left_out(self) -> int:
+        """Rows of the bank that it does not hold, because they are too near to the mean."""
+        return sum(part.left_out.rows for part in self.parts)
 
     def summary(self) -> dict[str, Any]:
         """What `inspect` and `build-index` say of it."""
@@ -123,6 +159,8 @@ class IndexManifest(Model):
             "factory": self.trained.factory,
             "metric": self.trained.metric,
             "rows": source.rows,
+            "left_out": self.left_out,
+            "min_contrast": self.trained.request.min_contrast,
             "shards": len(self.parts),
             "nprobe": self.nprobe,
             "rerank": self.trained.rerank,
@@ -179,7 +217,10 @@ def check_index(bank: MemoryBank, scale: Scale) -> IndexManifest:
         raise UserError(
             f"bank {bank.path} has no index at scale {scale}; build it with `build-index {bank.path}`"
         )
-    if manifest.trained.source != Source.of(bank, scale):
+    had, now = manifest.trained.source, Source.of(bank, scale)
+    if had.grew_into(now):
+        raise UserError(what_is_lacking(bank.path, had, now))
+    if had != now:
         raise UserError(
             f"bank {bank.path} was built with other settings, or from other photos, than its index at scale "
             f"{scale}; build the index again with `build-index {bank.path} --overwrite`"
@@ -187,10 +228,32 @@ def check_index(bank: MemoryBank, scale: Scale) -> IndexManifest:
     return manifest
 
 
-def describe(bank: Path) -> list[dict[str, Any]]:
-    """The indexes of a bank, largest patches first, for `inspect`."""
-    manifests = [read_record(path, IndexManifest) for path in sorted((bank / "index").glob(f"*/{MANIFEST}"))]
-    return sorted(
-        (manifest.summary() for manifest in manifests if manifest is not None),
-        key=lambda summary: (-summary["size"], -summary["stride"]),
+def what_is_lacking(bank: Path, had: Source, now: Source) -> str:
+    """Says which of a bank's appended rows an index of an earlier state has not got, and what to do."""
+    shards = len(now.bank_shards) - len(had.bank_shards)
+    counted = "1 shard" if shards == 1 else f"{shards} shards"
+    return (
+        f"bank {bank}: its index at scale {now.scale} lacks {counted} ({now.rows - had.rows:,} rows) that "
+        f"{'was' if shards == 1 else 'were'} appended since; run `build-index {bank} --overwrite`"
     )
+
+
+def describe(bank: Path) -> list[dict[str, Any]]:
+    """The indexes of a bank, largest patches first, for `inspect`.
+
+    Each is its `IndexManifest.summary()` and `lacks_rows`: rows of the bank that were appended since it was
+    built; all rows where it was built from another bank.
+
+    Raises:
+        UserError: there is no bank, or a manifest is damaged or of another version.
+    """
+    opened = MemoryBank.open(bank)
+    entries = []
+    for scale in sorted(opened.scales, key=lambda scale: (-scale.size, -scale.stride)):
+        manifest = read_manifest(bank, scale)
+        if manifest is None:
+            continue
+        had, now = manifest.trained.source, Source.of(opened, scale)
+        known = had.rows if had == now or had.grew_into(now) else 0
+        entries.append({**manifest.summary(), "lacks_rows": now.rows - known})
+    return entries

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from art2real.data.bank import MemoryBank
-from art2real.data.manifest import temporary_name
-from art2real.errors import UserError
 from art2real.index.matches import Match, ScaleMatches
 
 # All in pixels.
@@ -63,23 +59,6 @@ def draw_matches(bank: MemoryBank, image: np.ndarray, found: Sequence[ScaleMatch
         _draw_scale(sheet, bank, image, each, top, right, shown)
         top += heights[number] + _MARGIN
     return sheet
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG that is there whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    temporary = temporary_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, format="PNG", optimize=True)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"picture {path} cannot be written: {error.strerror or error}") from None
 
 
 def _image_height(image: np.ndarray) -> int:

@@ -11,6 +11,8 @@ import numpy as np
 
 from art2real.errors import UserError
 from art2real.index.factory import inverted_lists
+from art2real.index.files import REBUILD, check_size
+from art2real.index.left_out import RowNumbers, left_out_path, read_left_out
 from art2real.index.manifest import Part, read_record
 from art2real.index.protocol import Neighbours
 
@@ -20,12 +22,12 @@ faiss.cvar.distance_compute_blas_threshold = min(faiss.cvar.distance_compute_bla
 
 
 class IndexShard:
-    """A FAISS index over consecutive rows of one scale."""
+    """A FAISS index over a range of rows of one scale, of which it may leave some out."""
 
-    def __init__(self, index: Any, first_row: int, threads: int | None = None) -> None:
-        """`index`: a `faiss.Index` on the CPU; `first_row`: the bank's number of its row 0."""
+    def __init__(self, index: Any, numbers: RowNumbers, threads: int | None = None) -> None:
+        """`index`: a `faiss.Index` on the CPU; `numbers`: the bank's numbers of its rows."""
         self.index = index
-        self.first_row = first_row
+        self.numbers = numbers
         self.threads = threads
         self._ivf = inverted_lists(index)
         self._searcher = index
@@ -33,7 +35,7 @@ class IndexShard:
 
     @classmethod
     def load(cls, path: Path, nprobe: int, threads: int | None = None) -> IndexShard:
-        """Reads `part-NNNNN.index`, with the record beside it.
+        """Reads `part-NNNNN.index`, with the record and the rows left out that lie beside it.
 
         Args:
             path: the shard's file. nprobe: inverted lists scanned for a query.
@@ -45,12 +47,11 @@ class IndexShard:
         part = read_record(path.with_suffix(".json"), Part)
         if part is None:
             raise UserError(f"{path} has no record beside it; build the index again with `build-index BANK`")
-        shard = cls(read_index(path, part.file.bytes), part.first_row, threads)
-        if shard.index.ntotal != part.rows:
-            raise UserError(
-                f"{path} holds {shard.index.ntotal} rows instead of {part.rows}; "
-                "build the index again with `build-index BANK --overwrite`"
-            )
+        left_out = read_left_out(left_out_path(path), part)
+        shard = cls(read_index(path, part.file.bytes), RowNumbers(part.first_row, left_out), threads)
+        held = part.rows - part.left_out.rows
+        if shard.index.ntotal != held:
+            raise UserError(f"{path} holds {shard.index.ntotal} rows instead of {held}; {REBUILD}")
         shard.nprobe = nprobe
         return shard
 
@@ -86,13 +87,13 @@ class IndexShard:
         if self.threads is not None:
             # OpenMP keeps this for each calling thread, so it has to be said where the search is.
             faiss.omp_set_num_threads(self.threads)
-        scores, rows = self._searcher.search(np.ascontiguousarray(unit_queries, dtype=np.float32), k)
+        scores, positions = self._searcher.search(np.ascontiguousarray(unit_queries, dtype=np.float32), k)
         if self.index.metric_type == faiss.METRIC_L2:
             scores = 1.0 - 0.5 * scores  # |a - b|^2 = 2 - 2 a·b
-        missing = rows < 0
+        missing = positions < 0
         return (
             np.where(missing, np.float32(-np.inf), scores).astype(np.float32, copy=False),
-            np.where(missing, -1, rows + self.first_row),
+            np.where(missing, -1, self.numbers.of(positions)),
         )
 
     def cell_sizes(self) -> np.ndarray:
@@ -105,10 +106,10 @@ class IndexShard:
     def rows_at(self, cells: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """The row at each offset inside each cell, int64 `[M]`; offsets must be below the cell's size."""
         if self._ivf is None:
-            return offsets + self.first_row
+            return self.numbers.of(offsets)
         at = self._ivf.invlists.get_single_id
         pairs = zip(cells.tolist(), offsets.tolist(), strict=True)
-        return np.fromiter((at(*pair) for pair in pairs), np.int64, len(cells)) + self.first_row
+        return self.numbers.of(np.fromiter((at(*pair) for pair in pairs), np.int64, len(cells)))
 
 
 class LocalShards:
@@ -134,13 +135,8 @@ def read_index(path: Path, size: int) -> Any:
     Raises:
         UserError: the file is missing, truncated or damaged.
     """
-    again = "build the index again with `build-index BANK --overwrite`"
-    found = path.stat().st_size if path.is_file() else None
-    if found is None:
-        raise UserError(f"index file {path} is missing; {again}")
-    if found != size:
-        raise UserError(f"index file {path} has {found} bytes instead of {size}: it is truncated; {again}")
+    check_size(path, size)
     try:
         return faiss.read_index(str(path))
     except (RuntimeError, MemoryError) as error:
-        raise UserError(f"index file {path} cannot be read ({str(error)[-120:]}); {again}") from None
+        raise UserError(f"index file {path} cannot be read ({str(error)[-120:]}); {REBUILD}") from None

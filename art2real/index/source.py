@@ -15,7 +15,11 @@ from art2real.index.retriever import BankRetriever
 
 
 class RetrievedScale:
-    """Implements `PatchSource`: the index finds rows, the bank has the patches. Tensors are on the CPU."""
+    """Implements `PatchSource`: the index finds rows, the bank has the patches. Tensors are on the CPU.
+
+    Rows that the index leaves out are in `rows`, `fetch` and `blocks`, and never in `nearest`, `cells` and
+    `draw`.
+    """
 
     def __init__(self, bank: MemoryBank, scale: Scale, retriever: BankRetriever) -> None:
         self.bank = bank

@@ -53,7 +53,7 @@ def test_a_bank_and_its_index_for_real(tmp_path):
     [index] = data["index"]
     assert (index["size"], index["stride"], index["rows"], index["shards"]) == (8, 5, rows, 1)
     assert index["recall_at_1"] >= index["min_recall"] or not index["min_recall_reached"]
-    assert "photos: 24 of 24" in done.stderr
+    assert "photos: 24 of 24 in " in done.stderr
     assert "Traceback" not in done.stderr
     assert MemoryBank.open(tmp_path / "bank").rows(Scale(8, 5)) == rows
 
@@ -78,9 +78,9 @@ def test_ctrl_c_leaves_a_bank_that_resumes(tmp_path):
     assert errors.strip().splitlines()[-1] == "art2real-cli: interrupted"
     assert not (tmp_path / "bank/manifest.json").exists()
     settings = BankSettings(image_size=64, scales=(Scale(8, 5),))
-    summary = build_bank(tmp_path / "photos", tmp_path / "bank", settings, resume=True)
-    assert summary.shards_kept >= 1
-    assert summary.shards_kept + summary.shards_written == 5
+    summary = build_bank(tmp_path / "photos", tmp_path / "bank", settings, mode="resume")
+    assert summary.tasks_kept >= 1
+    assert summary.tasks_kept + summary.tasks_done == 5
     build_bank(tmp_path / "photos", tmp_path / "whole", settings)
     assert contents(tmp_path / "bank") == contents(tmp_path / "whole")
 
@@ -90,11 +90,11 @@ def test_dry_run_builds_nothing(tmp_path, capsys):
     (tmp_path / "photos/notes.txt").write_text("x")
     code, out, _ = run(capsys, "photos", "--out", "bank", "--dry-run")
     assert code == 0
-    assert "up to 3 photos of 256x256 pixels, 1 shard, 639 kB without the index" in out
+    assert "up to 3 photos of 256x256 pixels, 639 kB without the index" in out
     assert "16:6  5,043" in out
     code, out, _ = run(capsys, "photos", "--out", "bank", "--dry-run", "--json")
     data = json.loads(out)
-    assert (data["files"], data["not_images"], data["shards"]) == (3, 1, 1)
+    assert (data["files"], data["not_images"], data["tasks"]) == (3, 1, 1)
     assert not (tmp_path / "bank").exists()
 
 
@@ -102,11 +102,11 @@ def test_dry_run_builds_nothing(tmp_path, capsys):
     ("arguments", "code", "words"),
     [
         (["nowhere", "--out", "bank"], 1, "nowhere: there is no such folder"),
-        (["empty", "--out", "bank"], 1, "empty: the folder is empty"),
+        (["empty", "--out", "bank"], 1, "empty: has no files"),
         (["texts", "--out", "bank"], 1, "texts: none of its 1 files looks like an image"),
         (["photos", "--out", "texts"], 1, "texts: holds other files and no memory bank"),
         (["photos", "--out", "photos/photo-000.jpg"], 1, "photos/photo-000.jpg: is a file"),
-        (["photos", "--out", "built"], 1, "built: is a finished memory bank; go on with it (--resume) or"),
+        (["photos", "--out", "built"], 1, "is a finished memory bank; go on with it (--resume), add"),
         (["photos", "--out", "built", "--resume", "--size", "64"], 1, "(image_size 64, not 32)"),
         (["photos", "--out", "built", "--resume", "--overwrite"], 2, "exclude each other"),
         (

@@ -10,7 +10,7 @@ import pytest
 
 from art2real.cli.main import main
 from art2real.index.manifest import describe
-from tests.index.banks import make_bank
+from tests.index.banks import make_bank, make_half_plain_bank
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def test_dry_run_says_what_would_be_built(bank: Path, capsys: pytest.CaptureFixt
         (["--factory", "Nonsense"], 2, "FAISS has no index 'Nonsense'"),
         (["--shards", "0"], 2, "--shards"),
         (["--min-recall", "2"], 2, "--min-recall"),
+        (["--min-contrast", "-1"], 2, "--min-contrast"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -70,8 +71,22 @@ def test_it_builds_keeps_and_warns(bank: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    assert data["index"] == describe(bank)
+    assert [{**each, "lacks_rows": 0} for each in data["index"]] == describe(bank)
     assert [each["factory"] for each in data["index"]] == ["IVF4,PQ4x4fs"] * 2
     assert "index steps: 6 of 6" in done.stderr
     assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_line_counts_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = make_half_plain_bank(tmp_path).path
+    code, text, _ = run(capsys, "build-index", bank)
+    assert code == 0
+    assert [line.rsplit(", ", 1)[1] for line in text.splitlines()] == [
+        "660 near-constant rows left out",
+        "864 near-constant rows left out",
+    ]
+    code, text, _ = run(capsys, "build-index", bank, "--min-contrast", "0", "--overwrite")
+    assert code == 0
+    assert "left out" not in text

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib.metadata import version
 
 import pytest
 import torch
+from PIL import Image
 
+from art2real.cli.common import human_bytes
+from art2real.cli.inspect import bank_as_text, describe_bank
 from art2real.cli.main import main
 from art2real.config.tree import Networks
 from art2real.core.networks import ResNetGenerator, initialise
 from art2real.data.bank_build import build_bank
-from art2real.data.manifest import BankSettings
+from art2real.data.manifest import FORMAT_VERSION, BankSettings
 from art2real.training.run_folder import RunFolder
 from art2real.translation.weights import save_generator
 from tests.data.hard_files import BAD, GOOD, write_hard_folder
@@ -32,7 +37,7 @@ def test_a_bank_with_an_index(tmp_path, capsys):
     code, out, _ = run(capsys, bank.path, "--json")
     data = json.loads(out)
     assert code == 0
-    assert data["format_version"] == 1
+    assert data["format_version"] == FORMAT_VERSION
     assert (data["photos"], data["skipped"], data["skipped_by_cause"]) == (12, 0, {})
     index_free = [path for path in bank.path.rglob("*") if path.is_file() and "index" not in path.parts]
     assert data["bytes"] == sum(path.stat().st_size for path in index_free)
@@ -45,8 +50,30 @@ def test_a_bank_with_an_index(tmp_path, capsys):
     assert (index["rows"], index["shards"]) == (bank.rows(NARROW), 1)
     assert index["recall_at_1"] == index["recall_at_5"] == 1.0
     code, out, _ = run(capsys, bank.path)
-    assert "photos      12 of 48x48 pixels, 4 shards" in out
-    assert "index       4:4  Flat, 1,728 rows, 1 shard, recall@1 1.000, recall@5 1.000" in out
+    assert out.splitlines()[1:] == [
+        "photos      12 of 48x48 pixels, 4 shards",
+        f"bytes       {human_bytes(data['bytes'])} without the index",
+        f"from        {tmp_path / 'photos'}  12 image files",
+        "skipped     0",
+        "no images   0 other files",
+        "patches     8:4  1,452",
+        "            4:4  1,728",
+        "index       4:4  Flat  1,728 rows  1 shard  recall@1 1.000  recall@5 1.000",
+        "versions    " + ", ".join(f"{name} {version(name)}" for name in ("numpy", "pillow", "pyarrow")),
+    ]
+
+
+def test_what_an_index_lacks_is_said(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    data = describe_bank(bank.path)
+    [index] = data["index"]
+    few = {**index, "size": 8, "rows": 9, "left_out": 1234, "lacks_rows": 1}
+    assert bank_as_text({**data, "index": [few, index]}).splitlines()[-3:-1] == [
+        "index       8:4  Flat      9 rows  1 shard  recall@1 1.000  recall@5 1.000  "
+        "1,234 near-constant rows left out, lacks 1 row of the bank: build-index --overwrite",
+        "            4:4  Flat  1,728 rows  1 shard  recall@1 1.000  recall@5 1.000",
+    ]
 
 
 def test_skipped_files_are_counted_by_cause(tmp_path, capsys):
@@ -54,10 +81,12 @@ def test_skipped_files_are_counted_by_cause(tmp_path, capsys):
     build_bank(tmp_path / "hard", tmp_path / "bank", BankSettings(image_size=32))
     _, out, _ = run(capsys, tmp_path / "bank", "--json")
     data = json.loads(out)
+    causes = data["skipped_by_cause"]
+    assert sum(causes.values()) == data["skipped"]
     assert (data["photos"], data["skipped"]) == (len(GOOD), len(BAD))
-    assert sum(data["skipped_by_cause"].values()) == len(BAD)
     _, out, _ = run(capsys, tmp_path / "bank")
-    assert "(1 empty, 2 not an image, 1 too many pixels, 1 too small, 1 truncated)" in out
+    said = "1 empty, 2 not an image, 1 too many pixels, 1 too small, 1 truncated"
+    assert f"skipped     {data['skipped']} ({said}): {tmp_path / 'bank'}/skipped.jsonl" in out
     assert "index       none; build-index makes it" in out
 
 
@@ -67,7 +96,8 @@ def test_verify_names_damaged_files_of_bank_and_index(tmp_path, capsys):
     code, out, err = run(capsys, bank.path, "--verify")
     assert code == 0
     assert "verified: every file is as it was written" in out
-    assert "files verified" in err
+    # One count over bank and index together: it is said once.
+    assert re.fullmatch(r"files verified: (\d+) of \1\n", err)
     damaged = ["photos/part-00002.arrow", f"index/{NARROW.name}/part-00000.index"]
     for name in damaged:
         data = bytearray((bank.path / name).read_bytes())
@@ -79,6 +109,48 @@ def test_verify_names_damaged_files_of_bank_and_index(tmp_path, capsys):
     code, out, _ = run(capsys, bank.path, "--verify")
     assert code == 1
     assert all(f"  {name}" in out for name in damaged)
+
+
+def test_the_index_that_was_not_finished_does_not_keep_a_bank_from_being_verified(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    (bank.path / "index" / NARROW.name / "manifest.json").unlink()
+    shard = bank.path / "photos/part-00001.arrow"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, out, _ = run(capsys, bank.path, "--verify", "--json")
+    assert code == 1
+    assert json.loads(out)["damaged"] == ["photos/part-00001.arrow"]
+
+
+def test_a_picture_of_a_bank(tmp_path, capsys):
+    bank = make_bank(tmp_path)
+    picture = tmp_path / "new" / "bank.png"
+    code, out, err = run(capsys, bank.path, "--out", picture, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["picture"] == str(picture)
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
+    code, out, _ = run(capsys, bank.path, "--out", picture)
+    assert out.endswith(f"\npicture: {picture}\n")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "code", "words"),
+    [
+        ("bank", "bank.jpg", 2, "bank.jpg: the picture is written as PNG; end its name in .png"),
+        ("bank", "photos/photo-000.jpg/bank.png", 1, "bank.png cannot be written: "),
+        ("bank/index/4x4s4", "index.png", 2, "index.png: only a memory bank has a picture"),
+        ("photos", "photos.png", 1, "neither a memory bank, an index, a run nor a checkpoint"),
+    ],
+)
+def test_pictures_that_cannot_be(tmp_path, capsys, folder, name, code, words):
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    got, out, err = run(capsys, tmp_path / folder, "--out", tmp_path / name)
+    assert (got, out) == (code, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / name).exists()
 
 
 def test_an_index(tmp_path, capsys):
@@ -157,6 +229,7 @@ def test_what_cannot_be_described(tmp_path, capsys, make, words):
 def test_an_unfinished_bank_says_how_to_go_on(tmp_path, capsys):
     bank = make_bank(tmp_path)
     (bank.path / "manifest.json").replace(bank.path / "building.json")
-    code, _, err = run(capsys, bank.path)
+    code, _, err = run(capsys, bank.path, "--out", tmp_path / "bank.png")
     assert code == 1
+    assert not (tmp_path / "bank.png").exists()
     assert f"{bank.path}: not finished; run build-banks PHOTOS --out {bank.path} --resume" in err

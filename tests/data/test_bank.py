@@ -165,7 +165,8 @@ def test_files_open_with_plain_pyarrow(bank):
     with pa.memory_map(str(bank.path / "patches/16x16s6/part-00000.arrow")) as file:
         patches = pa.ipc.open_file(file).read_all()
     assert photos.column_names == [
-        "id", "source", "sha256", "width", "height", "licence", "attribution", "pixels",
+        "id", "source", "sha256", "bytes", "width", "height", "tile", "crop_x", "crop_y", "crop_side",
+        "licence", "attribution", "pixels",
     ]  # fmt: skip
     assert patches.column_names == ["photo", "y", "x"]
     assert patches.schema.field("photo").type == pa.run_end_encoded(pa.int32(), pa.int32())

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from art2real.core.scale import Scale
-from art2real.data import bank_writer
 from art2real.data.bank import MemoryBank
-from art2real.data.bank_build import build_bank, verify
+from art2real.data.bank_build import begin, build_bank
+from art2real.data.bank_verify import verify
 from art2real.data.manifest import BankSettings
-from art2real.errors import UsageError, UserError
+from art2real.errors import UserError
 from tests.data.hard_files import BAD, GOOD, OTHERS, write_hard_folder
 from tests.pictures import make_photo, write_photos
 
@@ -48,7 +48,7 @@ def test_the_files_of_a_bank(photos, tmp_path):
         + [f"patches/{scale}/{name}.arrow" for scale in ("16x16s6", "4x4s4") for name in names]
         + [f"records/{name}.json" for name in names]
     )
-    assert done == [(4, 11), (8, 11), (11, 11)]
+    assert done == [(4, 11, 1), (8, 11, 1), (11, 11, 1)]
 
 
 def test_hard_files_go_in_or_are_named(tmp_path):
@@ -87,7 +87,7 @@ def test_a_shard_without_a_usable_photo_is_no_shard(tmp_path):
     assert [photo.source for photo in bank.photos] == ["b.png"]
     assert len(next(bank.blocks(Scale(4, 4)))) == bank.rows(Scale(4, 4)) == 64
     assert verify(tmp_path / "bank") == []
-    assert build_bank(tmp_path / "photos", tmp_path / "bank", SETTINGS, resume=True).shards_written == 0
+    assert build_bank(tmp_path / "photos", tmp_path / "bank", SETTINGS, mode="resume").tasks_done == 0
 
 
 def test_names_that_are_not_utf8_go_in(photos, tmp_path):
@@ -101,11 +101,9 @@ def test_names_that_are_not_utf8_go_in(photos, tmp_path):
 
 
 def test_files_that_vanish_after_the_listing_are_named(photos, tmp_path):
-    from art2real.data.corpus import list_corpus
-
-    corpus = list_corpus(photos)
-    (photos / "photo-003.jpg").unlink()
-    manifest = build_bank(corpus, tmp_path / "bank", SETTINGS).manifest
+    with begin(photos, tmp_path / "bank", SETTINGS) as build:
+        (photos / "photo-003.jpg").unlink()
+        manifest = build.run().manifest
     assert manifest.skipped_by_cause == {"not_an_image": 1, "unreadable": 1}
 
 
@@ -129,9 +127,9 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(Path, "replace", counted)
 
 
-# A shard of SETTINGS renames four files: photos, two tables, its record. The mark that a bank is being built
-# comes before, skipped.jsonl and the manifest after the three shards: 15 in all.
-@pytest.mark.parametrize("count", range(1, 15))
+# A shard of SETTINGS renames four files: photos, two tables, its record. The listing and the mark that a bank
+# is being built come before, skipped.jsonl and the manifest after the three shards: 16 in all.
+@pytest.mark.parametrize("count", range(2, 16))
 def test_a_crash_at_any_file_resumes_to_the_same_bytes(photos, tmp_path, monkeypatch, count):
     build_bank(photos, tmp_path / "whole", SETTINGS)
     with monkeypatch.context() as patch, pytest.raises(Crash):
@@ -141,9 +139,20 @@ def test_a_crash_at_any_file_resumes_to_the_same_bytes(photos, tmp_path, monkeyp
         MemoryBank.open(tmp_path / "bank")
     with pytest.raises(UserError, match="--resume"):
         build_bank(photos, tmp_path / "bank", SETTINGS)
-    summary = build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert summary.shards_kept == min((count - 1) // 4, 3)
-    assert summary.shards_kept + summary.shards_written == 3
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
+    assert summary.tasks_kept == min((count - 2) // 4, 3)
+    assert summary.tasks_kept + summary.tasks_done == 3
+    assert contents(tmp_path / "bank") == contents(tmp_path / "whole")
+
+
+def test_a_crash_while_listing_leaves_nothing_in_the_way(photos, tmp_path, monkeypatch):
+    for count in (0, 1):
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            crash_at(patch, count)
+            build_bank(photos, tmp_path / "bank", SETTINGS)
+        assert set(contents(tmp_path / "bank")) <= {"listing.arrow"}
+    build_bank(photos, tmp_path / "bank", SETTINGS)
+    build_bank(photos, tmp_path / "whole", SETTINGS)
     assert contents(tmp_path / "bank") == contents(tmp_path / "whole")
 
 
@@ -165,8 +174,8 @@ def test_a_killed_process_resumes_to_the_same_bytes(photos, tmp_path):
     killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert list((tmp_path / "bank").rglob(".*.tmp"))
-    summary = build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert (summary.shards_kept, summary.shards_written) == (1, 2)
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
+    assert (summary.tasks_kept, summary.tasks_done) == (1, 2)
     build_bank(photos, tmp_path / "whole", SETTINGS)
     assert contents(tmp_path / "bank") == contents(tmp_path / "whole")
 
@@ -174,8 +183,8 @@ def test_a_killed_process_resumes_to_the_same_bytes(photos, tmp_path):
 def test_resume_of_a_finished_bank_changes_nothing(photos, tmp_path):
     build_bank(photos, tmp_path / "bank", SETTINGS)
     before = contents(tmp_path / "bank")
-    summary = build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert (summary.shards_written, summary.shards_kept) == (0, 3)
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
+    assert (summary.tasks_done, summary.tasks_kept) == (0, 3)
     assert contents(tmp_path / "bank") == before
 
 
@@ -188,7 +197,7 @@ def test_resume_mends_a_bank_with_a_missing_file(photos, tmp_path, name):
     before = contents(tmp_path / "bank")
     (tmp_path / "bank" / name).unlink()
     assert verify(tmp_path / "bank") == [name]
-    build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
+    build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
     assert contents(tmp_path / "bank") == before
 
 
@@ -196,13 +205,13 @@ def test_resume_with_other_settings_or_files_is_refused(photos, tmp_path):
     build_bank(photos, tmp_path / "bank", SETTINGS)
     other = SETTINGS.model_copy(update={"min_side": 20})
     with pytest.raises(UserError, match=r"other settings \(min_side 20, not 16\).*--overwrite"):
-        build_bank(photos, tmp_path / "bank", other, resume=True)
+        build_bank(photos, tmp_path / "bank", other, mode="resume")
     other = SETTINGS.model_copy(update={"scales": (Scale(8, 5),)})
     with pytest.raises(UserError, match=r"\(scales 8:5, not 16:6 4:4\)"):
-        build_bank(photos, tmp_path / "bank", other, resume=True)
+        build_bank(photos, tmp_path / "bank", other, mode="resume")
     write_photos(photos / "more", 1)
-    with pytest.raises(UserError, match=r"photos have changed since it was begun; use --overwrite"):
-        build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
+    with pytest.raises(UserError, match=r"photos have changed since it was begun; use --append to add"):
+        build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
 
 
 def test_a_shard_of_other_settings_is_refused(photos, tmp_path):
@@ -213,7 +222,7 @@ def test_a_shard_of_other_settings_is_refused(photos, tmp_path):
     with pytest.raises(
         UserError, match=r"part-00001\.json: the shard was built with other settings.*--overwrite"
     ):
-        build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
+        build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
 
 
 def test_a_finished_bank_is_not_touched_without_a_word(photos, tmp_path):
@@ -229,24 +238,18 @@ def test_overwrite_builds_anew_and_takes_the_index_along(photos, tmp_path):
     (tmp_path / "bank/index/4x4s4").mkdir(parents=True)
     (tmp_path / "bank/index/4x4s4/manifest.json").write_text("{}")
     other = SETTINGS.model_copy(update={"photos_per_shard": 7})
-    build_bank(photos, tmp_path / "bank", other, overwrite=True)
+    build_bank(photos, tmp_path / "bank", other, mode="overwrite")
     build_bank(photos, tmp_path / "fresh", other)
     assert contents(tmp_path / "bank") == contents(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_folder_that_is_no_bank_is_never_touched(photos, tmp_path, flags):
+@pytest.mark.parametrize("mode", ["new", "resume", "overwrite", "append"])
+def test_a_folder_that_is_no_bank_is_never_touched(photos, tmp_path, mode):
     (tmp_path / "mine/photos").mkdir(parents=True)
     (tmp_path / "mine/photos/only-copy.txt").write_text("dear")
     with pytest.raises(UserError, match="holds other files and no memory bank"):
-        build_bank(photos, tmp_path / "mine", SETTINGS, **flags)
+        build_bank(photos, tmp_path / "mine", SETTINGS, mode=mode)
     assert contents(tmp_path / "mine") == {"photos/only-copy.txt": b"dear"}
-
-
-def test_both_flags_are_wrong_use(photos, tmp_path):
-    with pytest.raises(UsageError):
-        build_bank(photos, tmp_path / "bank", SETTINGS, resume=True, overwrite=True)
-    assert not (tmp_path / "bank").exists()
 
 
 # Bad corpora and bad targets
@@ -263,8 +266,8 @@ def test_too_many_bad_files_end_the_build_and_keep_what_is_done(tmp_path):
     assert error.value.exit_code == 1
     assert not (tmp_path / "bank/manifest.json").exists()
     assert len(list((tmp_path / "bank/photos").iterdir())) >= 24
-    summary = build_bank(tmp_path / "photos", tmp_path / "bank", SETTINGS, resume=True, max_bad=0.06)
-    assert summary.shards_kept >= 24
+    summary = build_bank(tmp_path / "photos", tmp_path / "bank", SETTINGS, mode="resume", max_bad=0.06)
+    assert summary.tasks_kept >= 24
     assert summary.manifest.photos == 98
 
 
@@ -308,11 +311,11 @@ def test_a_full_disk_is_one_line_and_loses_nothing(photos, tmp_path, monkeypatch
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(bank_writer.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match="bank: cannot be written: No space left on device"):
             build_bank(photos, tmp_path / "bank", SETTINGS)
-    summary = build_bank(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert summary.shards_kept == 1
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume")
+    assert summary.tasks_kept == 1
     assert contents(tmp_path / "bank") == contents(tmp_path / "whole")
 
 

@@ -12,6 +12,7 @@ from art2real.core.scale import Scale
 from art2real.data.bank_build import build_bank
 from art2real.data.manifest import BankSettings
 from art2real.distributed import bank_job
+from art2real.distributed.bank_job import write_on_cluster
 from art2real.errors import UserError
 from tests.data.hard_files import write_hard_folder
 from tests.data.test_bank_build import contents
@@ -35,27 +36,33 @@ def test_a_cluster_writes_the_same_bytes(photos, tmp_path, monkeypatch):
     build_bank(photos, tmp_path / "serial", SETTINGS)
     monkeypatch.chdir(tmp_path)  # workers have another working directory
     done = []
-    summary = bank_job.build_banks(
-        Path("photos"), Path("bank"), SETTINGS, on_progress=lambda *numbers: done.append(numbers)
+    summary = build_bank(
+        Path("photos"),
+        Path("bank"),
+        SETTINGS,
+        on_progress=lambda *numbers: done.append(numbers),
+        write=write_on_cluster,
     )
     assert contents(tmp_path / "bank") == contents(tmp_path / "serial")
-    assert summary.shards_written == 10
+    assert summary.tasks_done == 10
     assert len(done) == 10
-    assert done[-1] == (38, 38)
+    assert done[-1] == (38, 38, 6)
 
 
 def test_a_cluster_goes_on_where_it_stopped(photos, tmp_path):
     build_bank(photos, tmp_path / "serial", SETTINGS)
     with pytest.raises(KeyboardInterrupt):
-        bank_job.build_banks(photos, tmp_path / "bank", SETTINGS, on_progress=interrupt_after(12))
+        build_bank(
+            photos, tmp_path / "bank", SETTINGS, on_progress=interrupt_after(12), write=write_on_cluster
+        )
     assert not (tmp_path / "bank/manifest.json").exists()
-    summary = bank_job.build_banks(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert summary.shards_kept >= 3
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume", write=write_on_cluster)
+    assert summary.tasks_kept >= 3
     assert contents(tmp_path / "bank") == contents(tmp_path / "serial")
 
 
 def interrupt_after(files: int):
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(done: int, total: int, skipped: int) -> None:
         if done >= files:
             raise KeyboardInterrupt
 
@@ -81,23 +88,23 @@ def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_p
     def deadly(row):
         import art2real.distributed.bank_job as job
 
-        def write_shard(task):
+        def do_task(task):
             if task.number == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(task)
 
-        original = job.write_shard
-        job.write_shard = write_shard
+        original = job.do_task
+        job.do_task = do_task
         try:
-            return job._write_row(row)
+            return job._do_row(row)
         finally:
-            job.write_shard = original
+            job.do_task = original
 
-    monkeypatch.setattr(bank_job, "_write_row", deadly)
+    monkeypatch.setattr(bank_job, "_do_row", deadly)
     with pytest.raises(UserError, match=r"a worker died 3 times at the files .* to .*--resume"):
-        bank_job.build_banks(photos, tmp_path / "bank", SETTINGS)
+        build_bank(photos, tmp_path / "bank", SETTINGS, write=write_on_cluster)
     monkeypatch.undo()
-    summary = bank_job.build_banks(photos, tmp_path / "bank", SETTINGS, resume=True)
-    assert summary.shards_kept >= 1
+    summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume", write=write_on_cluster)
+    assert summary.tasks_kept >= 1
     build_bank(photos, tmp_path / "serial", SETTINGS)
     assert contents(tmp_path / "bank") == contents(tmp_path / "serial")

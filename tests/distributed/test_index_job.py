@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from art2real.index.audit import make_queries
 from art2real.index.exact import ExactRetriever
 from art2real.index.manifest import describe, index_folder, read_manifest
 from art2real.index.retriever import open_retriever
-from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+from tests.index.banks import NARROW, WIDE, index_bank, make_bank, make_half_plain_bank, request
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -39,7 +40,7 @@ def test_it_builds_what_one_process_builds(bank: Path, made: Path, tmp_path: Pat
         min_recall=0.5,
         on_progress=lambda *step: steps.append(step),
     )
-    assert summaries == describe(bank)
+    assert [{**each, "lacks_rows": 0} for each in summaries] == describe(bank)
     assert [(each["size"], each["shards"]) for each in summaries] == [(8, 3), (4, 3)]
     assert [step[:2] for step in steps] == [(number, 10) for number in range(1, 11)]
     assert {step[2] for step in steps} >= {"8:4 trained", "4:4 shard 2 added", "8:4 audited"}
@@ -70,6 +71,8 @@ def test_the_same_index_is_kept_and_another_refused(bank: Path) -> None:
     assert part.stat().st_mtime_ns == written
     with pytest.raises(UserError, match=r"another index at scale 8:4 \(shards 1, not 2\)"):
         build_index(bank, shards=2)
+    with pytest.raises(UserError, match=r"another index at scale 8:4 \(min_contrast 1\.0, not 0\.0\)"):
+        build_index(bank, min_contrast=0)
     assert [each["shards"] for each in build_index(bank, shards=2, overwrite=True)] == [2, 2]
 
 
@@ -79,6 +82,9 @@ def test_the_same_index_is_kept_and_another_refused(bank: Path) -> None:
         ({"factory": "IVF8,Nonsense"}, UsageError, "FAISS has no index 'IVF8,Nonsense'"),
         ({"shards": 0}, UsageError, "--shards must be at least 1"),
         ({"min_recall": 1.5}, UsageError, "--min-recall must be between 0 and 1"),
+        ({"min_contrast": -1}, UsageError, "--min-contrast must be between 0 and 255 grey levels, got -1"),
+        ({"min_contrast": math.nan}, UsageError, "--min-contrast must be between 0 and 255"),
+        ({"min_contrast": 250}, UserError, "has only near-constant patches at scale"),
         ({"factory": "IVF4096,Flat"}, UserError, "IVF4096,Flat needs at least 4096 patches"),
     ],
 )
@@ -96,7 +102,27 @@ def test_a_wrong_request_does_not_cost_the_old_index(bank: Path) -> None:
     before = build_index(bank)
     with pytest.raises(UsageError, match="FAISS has no index"):
         build_index(bank, factory="IVF8,Nonsense", overwrite=True)
-    assert describe(bank) == before
+    assert describe(bank) == [{**each, "lacks_rows": 0} for each in before]
+
+
+def test_near_constant_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+    bank = make_half_plain_bank(tmp_path)
+    summaries = build_index(bank.path, shards=4)
+    assert [each["left_out"] for each in summaries] == [12 * 55, 12 * 72]
+    for scale in (WIDE, NARROW):
+        rows = open_retriever(bank, scale, threads=1).search(bank.mean(scale)[None], bank.rows(scale))[1]
+        assert (bank.locate(scale, rows[rows >= 0])[2] < 24).all()
+
+
+def test_an_index_follows_its_bank(tmp_path: Path) -> None:
+    small, bank = (make_bank(tmp_path / str(count), photos=count, per_shard=3).path for count in (6, 9))
+    build_index(small)
+    shutil.copytree(small / "index", bank / "index")  # as if three photos had been appended
+    with pytest.raises(UserError, match=r"scale 8:4 lacks 1 shard \(363 rows\) that was appended since"):
+        build_index(bank)
+    assert [each["lacks_rows"] for each in describe(bank)] == [363, 432]
+    build_index(bank, overwrite=True)
+    assert [each["lacks_rows"] for each in describe(bank)] == [0, 0]
 
 
 def test_no_bank(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from art2real.data.bank import MemoryBank
 from art2real.errors import UserError
 from art2real.index.audit import make_queries, recall, tune
-from art2real.index.build import add_shard, discard, finish, finished, plan, train
+from art2real.index.build import add_shard, discard, finish, finished, plan
 from art2real.index.exact import ExactRetriever
+from art2real.index.learn import train
 from art2real.index.manifest import MANIFEST, describe, index_folder, read_manifest
 from art2real.index.retriever import open_retriever
 from art2real.index.shard import IndexShard, LocalShards
@@ -41,7 +43,9 @@ def test_manifest_says_what_was_built(bank: MemoryBank) -> None:
     assert summary["recall_at_1"] >= 0.9
     assert summary["recall_at_5"] >= 0.8
     assert summary["queries_per_second"] > 0
-    files = list(index_folder(bank.path, WIDE).glob("*.index"))
+    folder = index_folder(bank.path, WIDE)
+    files = [*folder.glob("*.index"), *folder.glob("*.left_out.arrow")]
+    assert len(files) == 5
     assert summary["bytes"] == sum(path.stat().st_size for path in files)
 
 
@@ -70,8 +74,9 @@ def test_an_interrupted_build_goes_on(bank: MemoryBank) -> None:
     again = index_bank(bank, WIDE, request(IVF, shards=2))
     assert again.files == before.files
     assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}
-    parts = ["part-00000", "part-00001", "trained"]
-    expected = [MANIFEST, *(f"{name}.{kind}" for name in parts for kind in ("index", "json"))]
+    parts = ["part-00000", "part-00001"]
+    expected = [MANIFEST, *(f"{name}.{kind}" for name in [*parts, "trained"] for kind in ("index", "json"))]
+    expected += [f"{name}.left_out.arrow" for name in parts]
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
 
 
@@ -121,6 +126,15 @@ def test_damaged_and_missing_files_are_refused(bank: MemoryBank) -> None:
         open_retriever(bank, WIDE)
     (path.parent / MANIFEST).write_text("{}")
     with pytest.raises(UserError, match=r"manifest\.json is damaged or of another version"):
+        open_retriever(bank, WIDE)
+
+
+def test_an_index_of_an_older_format_is_refused(bank: MemoryBank) -> None:
+    path = index_folder(bank.path, WIDE) / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["trained"]["format_version"] = 1
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"another version \(trained\.format_version: .*--overwrite"):
         open_retriever(bank, WIDE)
 
 

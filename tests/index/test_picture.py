@@ -8,10 +8,11 @@ from PIL import Image
 
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.data.pictures import save_picture
 from art2real.errors import UserError
 from art2real.index.exact import ExactRetriever
 from art2real.index.matches import as_data, choose_patches, find_matches
-from art2real.index.picture import draw_matches, save_picture
+from art2real.index.picture import draw_matches
 from tests.index.banks import NARROW, WIDE, make_bank
 from tests.pictures import make_photo
 

@@ -16,6 +16,7 @@ from art2real.errors import UserError
 from art2real.index.audit import make_queries
 from art2real.index.build import discard, plan
 from art2real.index.exact import ExactRetriever
+from art2real.index.left_out import RowNumbers
 from art2real.index.manifest import read_manifest
 from art2real.index.retriever import BankRetriever, merge, open_retriever, unit_rows
 from art2real.index.shard import IndexShard, LocalShards
@@ -154,7 +155,7 @@ def test_wrong_queries_are_refused(bank: MemoryBank) -> None:
 def test_an_empty_shard_finds_nothing() -> None:
     filled = faiss.IndexFlatIP(8)
     filled.add(np.eye(8, dtype=np.float32))
-    shards = LocalShards([IndexShard(faiss.IndexFlatIP(8), 0), IndexShard(filled, 0)])
+    shards = LocalShards([IndexShard(faiss.IndexFlatIP(8), RowNumbers(0)), IndexShard(filled, RowNumbers(0))])
     scores, rows = merge(shards.search(np.eye(8, dtype=np.float32)[:2], 2), 1)
     assert rows.tolist() == [[0], [1]]
     assert scores.tolist() == [[1.0], [1.0]]
