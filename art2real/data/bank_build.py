@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from art2real.data.bank_files import why
 from art2real.data.bank_manifest import make_manifest
 from art2real.data.bank_target import Mode, check_target, read_building, read_records, remove_bank, sweep
 from art2real.data.bank_writer import ShardTask, finished_record, write_shards
@@ -227,7 +228,7 @@ def _named(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{out}: cannot be written: {why(error)}") from None
 
 
 def _prepare(

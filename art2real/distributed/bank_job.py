@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from art2real.data.bank_build import do_task
+from art2real.data.bank_files import why
 from art2real.data.bank_writer import ShardTask
 from art2real.data.corpus import printable
 from art2real.data.listing import read_listing
@@ -31,9 +32,18 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
         OSError: a shard could not be written.
         UserError: a task's worker died again and again.
     """
-    _quieten()
+    context = ray.data.DataContext.get_current()
+    # The records tell the progress, and errors are raised: Data's bars and logs would say both once more.
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # A record is its own block: it arrives when it is made, and Data does not hold room for 128 MB of them.
+    context.target_max_block_size = 1
     rows = [{"task": _absolute(task).model_dump_json()} for task in tasks]
-    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(_do_row, num_cpus=1)
+    # Starting a task of Data takes as long as a tenth of a shard: some shards share one, where there are many.
+    groups = -(-len(rows) // _shards_together(len(rows)))
+    done = ray.data.from_items(rows, override_num_blocks=groups).map_batches(
+        _do_rows, batch_size=None, num_cpus=1
+    )
     for row in done.iter_rows():
         if row["unwritable"]:
             raise OSError(row["unwritable"])
@@ -42,8 +52,17 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
         yield row["number"], ShardRecord.model_validate(json.loads(row["record"]))
 
 
-def _do_row(row: dict[str, Any]) -> dict[str, Any]:
-    task = ShardTask.model_validate_json(row["task"])
+def _shards_together(shards: int) -> int:
+    """Shards to a task of Data, so that every CPU still has many of these."""
+    return int(max(1, min(8, shards // (8 * ray.cluster_resources().get("CPU", 1)))))
+
+
+def _do_rows(rows: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
+    for task in rows["task"]:
+        yield {name: [value] for name, value in _do(ShardTask.model_validate_json(task)).items()}
+
+
+def _do(task: ShardTask) -> dict[str, Any]:
     result = {"number": task.number, "record": "", "unwritable": "", "error": ""}
     try:
         with _attempt(task) as attempts:
@@ -60,7 +79,7 @@ def _do_row(row: dict[str, Any]) -> dict[str, Any]:
     except UserError as error:
         result["error"] = str(error)
     except OSError as error:  # a full or write-protected disk: trying again would not help
-        result["unwritable"] = error.strerror or str(error)
+        result["unwritable"] = why(error)
     return result
 
 
@@ -84,9 +103,3 @@ def _attempt(task: ShardTask) -> Iterator[int]:
 def _absolute(task: ShardTask) -> ShardTask:
     """Workers have a working directory of their own."""
     return task.model_copy(update={"bank": str(Path(task.bank).resolve())})
-
-
-def _quieten() -> None:
-    """The records tell the progress, and errors are raised: Data's bars and logs would say both once more."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

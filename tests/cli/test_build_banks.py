@@ -58,11 +58,13 @@ def test_a_bank_and_its_index_for_real(tmp_path):
     assert MemoryBank.open(tmp_path / "bank").rows(Scale(8, 5)) == rows
 
 
-def test_ctrl_c_leaves_a_bank_that_resumes(tmp_path):
-    for number, path in enumerate(write_photos(tmp_path / "few", 4, height=300, width=300) * 320):
-        copy = tmp_path / f"photos/{number:04d}.jpg"
-        copy.parent.mkdir(exist_ok=True)
-        os.link(path, copy)
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_ended_resumes_to_the_same_bytes(tmp_path, end):
+    originals = write_photos(tmp_path / "few", 4, height=300, width=300)
+    (tmp_path / "photos").mkdir()
+    for number in range(1280):
+        content = originals[number % 4].read_bytes() + number.to_bytes(2, "big")  # no two files are the same
+        (tmp_path / f"photos/{number:04d}.jpg").write_bytes(content)
     options = ["--out", "bank", "--scale", "8:5", "--size", "64", "--no-index"]
     process = subprocess.Popen(
         [*COMMAND, "photos", *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True
@@ -72,10 +74,11 @@ def test_ctrl_c_leaves_a_bank_that_resumes(tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert errors.strip().splitlines()[-1] == "art2real-cli: interrupted"
+    if end == signal.SIGINT:
+        assert process.returncode == 130, errors
+        assert errors.strip().splitlines()[-1] == "art2real-cli: interrupted"
     assert not (tmp_path / "bank/manifest.json").exists()
     settings = BankSettings(image_size=64, scales=(Scale(8, 5),))
     summary = build_bank(tmp_path / "photos", tmp_path / "bank", settings, mode="resume")

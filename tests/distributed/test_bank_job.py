@@ -82,10 +82,28 @@ def test_a_target_that_workers_cannot_write_is_one_line(photos, tmp_path):
         build_bank(photos, bank, SETTINGS, write=write)
 
 
+def test_a_worker_that_is_killed_is_replaced(photos, tmp_path, monkeypatch):
+    def killed_once(rows):
+        import art2real.distributed.bank_job as job
+
+        mark = tmp_path / "killed"
+        for number, row in enumerate(job._do_rows(rows)):
+            yield row
+            if number == 0 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(bank_job, "_do_rows", killed_once)
+    build_bank(photos, tmp_path / "bank", SETTINGS, write=write_on_cluster)
+    assert (tmp_path / "killed").exists()
+    build_bank(photos, tmp_path / "serial", SETTINGS)
+    assert contents(tmp_path / "bank") == contents(tmp_path / "serial")
+
+
 def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_path, monkeypatch):
     """Ray Data starts a task whose worker died again, without end."""
 
-    def deadly(row):
+    def deadly(rows):
         import art2real.distributed.bank_job as job
 
         def do_task(task):
@@ -96,11 +114,11 @@ def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_p
         original = job.do_task
         job.do_task = do_task
         try:
-            return job._do_row(row)
+            yield from job._do_rows(rows)
         finally:
             job.do_task = original
 
-    monkeypatch.setattr(bank_job, "_do_row", deadly)
+    monkeypatch.setattr(bank_job, "_do_rows", deadly)
     with pytest.raises(UserError, match=r"a worker died 3 times at the files .* to .*--resume"):
         build_bank(photos, tmp_path / "bank", SETTINGS, write=write_on_cluster)
     monkeypatch.undo()
