@@ -11,7 +11,6 @@ from art2real.cli.common import emit, json_option
 from art2real.errors import UsageError, UserError
 
 if TYPE_CHECKING:
-    from art2real.data.pictures import save_picture
     from art2real.index.matches import ScaleMatches
 
 

@@ -137,9 +137,12 @@ def _write(bank: Path, relative: str, table: pa.RecordBatch) -> FileEntry:
         # Arrow's own file: through Python's, the pixels would be copied once more.
         with pa.OSFile(os.fsencode(temporary), "wb") as file, pa.ipc.new_file(file, schema) as writer:
             writer.write_batch(table.replace_schema_metadata(schema.metadata))
+        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
+            if hasattr(os, "posix_fadvise"):
+                # A bank larger than the memory would push all else out of the system's cache, this build too.
+                os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

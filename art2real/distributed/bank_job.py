@@ -39,7 +39,7 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
     # A record is its own block: it arrives when it is made, and Data does not hold room for 128 MB of them.
     context.target_max_block_size = 1
     rows = [{"task": _absolute(task).model_dump_json()} for task in tasks]
-    # Starting a task of Data takes as long as a tenth of a shard: some shards share one, where there are many.
+    # Starting a task of Data takes as long as a tenth of a shard: where there are many, some share one.
     groups = -(-len(rows) // _shards_together(len(rows)))
     done = ray.data.from_items(rows, override_num_blocks=groups).map_batches(
         _do_rows, batch_size=None, num_cpus=1

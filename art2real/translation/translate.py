@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from art2real.core.patches import to_signed
-from art2real.data.corpus import list_corpus
+from art2real.data.corpus import list_images
 from art2real.data.images import BadImage, ImageLimits, decode, to_array
 from art2real.errors import UsageError, UserError
 from art2real.translation.weights import load_generator
@@ -157,7 +157,7 @@ def _expand(inputs: Sequence[str], out: Path) -> Iterable[tuple[str, PurePosixPa
         path = Path(text)
         if path.is_dir():
             # The results of an earlier call may lie inside of the folder.
-            for relative in list_corpus(path, leave_out=out).paths:
+            for relative in list_images(path, leave_out=out):
                 yield path.resolve().name, PurePosixPath(relative), path / relative
         elif path.is_file():
             yield path.resolve().parent.name, PurePosixPath(path.name), path

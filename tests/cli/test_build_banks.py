@@ -104,7 +104,7 @@ def test_dry_run_builds_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["nowhere", "--out", "bank"], 1, "nowhere: there is no such folder"),
+        (["nowhere", "--out", "bank"], 1, "nowhere: there is no such file or folder"),
         (["empty", "--out", "bank"], 1, "empty: has no files"),
         (["texts", "--out", "bank"], 1, "texts: none of its 1 files looks like an image"),
         (["photos", "--out", "texts"], 1, "texts: holds other files and no memory bank"),

@@ -288,7 +288,7 @@ def test_nothing_usable_leaves_nothing_behind(tmp_path):
 
 
 def test_a_missing_corpus_leaves_nothing_behind(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         build_bank(tmp_path / "photos", tmp_path / "bank", SETTINGS)
     assert not (tmp_path / "bank").exists()
 

@@ -6,18 +6,16 @@ import os
 
 import pytest
 
-from art2real.data.corpus import list_corpus, list_images, printable
+from art2real.data.corpus import list_images, printable
 from art2real.errors import UserError
-from tests.data.hard_files import BAD, GOOD, OTHERS, write_hard_folder
+from tests.data.hard_files import BAD, GOOD, write_hard_folder
+from tests.data.sources.shards import write_shard
 from tests.pictures import write_photos
 
 
 def test_names_and_contents_decide(tmp_path):
     write_hard_folder(tmp_path / "hard")
-    corpus = list_corpus(tmp_path / "hard")
-    assert corpus.paths == sorted([*GOOD, *BAD])
-    assert corpus.not_images == len(OTHERS)
-    assert dict(corpus.files)["zero_bytes.jpg"] == 0
+    assert list_images(tmp_path / "hard") == sorted([*GOOD, *BAD])
 
 
 @pytest.mark.parametrize(
@@ -51,15 +49,7 @@ def test_a_named_pipe_is_not_opened(tmp_path):
     write_photos(tmp_path, 1)
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
-    corpus = list_corpus(tmp_path)
-    assert corpus.paths == ["photo-000.jpg"]
-    assert corpus.not_images == 2
-
-
-def test_the_bank_inside_the_corpus_is_left_out(tmp_path):
-    write_photos(tmp_path, 1)
-    write_photos(tmp_path / "bank", 1)
-    assert list_corpus(tmp_path, leave_out=tmp_path / "bank").paths == ["photo-000.jpg"]
+    assert list_images(tmp_path) == ["photo-000.jpg"]
 
 
 def test_names_that_are_not_utf8(tmp_path):
@@ -67,3 +57,10 @@ def test_names_that_are_not_utf8(tmp_path):
     [path] = list_images(tmp_path)
     assert printable(path) == "caf\\xe9.jpg"
     assert (tmp_path / path).is_file()
+
+
+def test_a_folder_can_be_left_out_and_shards_are_no_images(tmp_path):
+    write_photos(tmp_path, 1)
+    write_photos(tmp_path / "translated", 1)
+    write_shard(tmp_path / "more.tar", {"1.jpg": b"one"})
+    assert list_images(tmp_path, leave_out=tmp_path / "translated") == ["photo-000.jpg"]

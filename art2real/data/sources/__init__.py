@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from art2real.data.sources.entry import Entry, Source
-from art2real.data.sources.folders import LocalRoot, RemoteRoot
+from art2real.data.sources.folders import LocalRoot, remote_root
 from art2real.data.sources.lists import LIST_SUFFIXES, ListFile
 from art2real.data.sources.names import named_like_image, suffix
 from art2real.data.sources.patterns import Pattern, has_magic, split_pattern
@@ -77,7 +77,7 @@ def _open_remote(text: str, columns: Mapping[str, str], leave_out: Path | None, 
         if has_magic(address.bucket):
             raise UsageError(f"{address.origin}: a pattern cannot stand for buckets; name one")
         folder, parts = split_pattern(written)
-        root = RemoteRoot(replace(address, path=unquote(folder)), anonymous)
+        root = remote_root(replace(address, path=unquote(folder)), anonymous)
         # What is percent-encoded stands for itself.
         literal = [re.sub("%(2A|3F|5B)", r"[%\1]", part, flags=re.IGNORECASE) for part in parts]
         pattern = Pattern([unquote(part) for part in literal])
@@ -87,7 +87,7 @@ def _open_remote(text: str, columns: Mapping[str, str], leave_out: Path | None, 
     if is_file and "/" in address.path and not written.endswith("/"):
         folder = replace(address, path=posixpath.dirname(address.path)).uri
         return _open_file(address.uri, address.origin, folder, columns, anonymous)
-    return Tree(RemoteRoot(address, anonymous), anonymous=anonymous)
+    return Tree(remote_root(address, anonymous), anonymous=anonymous)
 
 
 def _open_file(file: str, origin: str, folder: str, columns: Mapping[str, str], anonymous: bool) -> Source:

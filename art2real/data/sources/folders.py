@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Hashable
+from bisect import bisect_left
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -27,6 +28,9 @@ class Item:
     bytes: int = -1
     why: str = ""
     """Why it is unreadable."""
+
+
+_NAMELESS = Item("", "unreadable", why="a name below it is empty (//)")
 
 
 class Root(Protocol):
@@ -110,19 +114,12 @@ class RemoteRoot:
         return folder
 
     def items(self, folder: str) -> list[Item]:
-        base = self._address.child(folder).path.rstrip("/")
-        with plainly(self._address.child(folder).origin.rstrip("/")):
-            found = file_system(self._address, self._anonymous).get_file_info(fs.FileSelector(base))
         items = []
-        for info in found:
-            # Arrow drops empty names: it would list `a//` as `a` again, without end.
-            name = info.path.removeprefix(base).strip("/")
-            if not name:
-                items.append(Item("", "unreadable", why="a name below it is empty (//)"))
-            elif info.type == fs.FileType.Directory:
-                items.append(Item(name, "folder"))
+        for name, is_folder, size in self._found(folder, recursive=False):
+            if not name:  # Arrow drops empty names: it would list `a//` as `a` again, without end
+                items.append(_NAMELESS)
             else:
-                items.append(Item(name, "file", info.size))
+                items.append(Item(name, "folder") if is_folder else Item(name, "file", size))
         return items
 
     def file(self, path: str) -> str:
@@ -137,6 +134,50 @@ class RemoteRoot:
                 return begins_like_image(file.read(HEAD_BYTES))
         except READ_ERRORS:
             return False
+
+    def _found(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, bool, int]]:
+        """Relative path, whether it is a folder, and size of what lies below a folder."""
+        base = self._address.child(folder).path.rstrip("/")
+        with plainly(self._address.child(folder).origin.rstrip("/")):
+            found = file_system(self._address, self._anonymous).get_file_info(
+                fs.FileSelector(base, recursive=recursive)
+            )
+        for info in found:
+            path = info.path.removeprefix(base).removeprefix("/")
+            yield path.removesuffix("/"), info.type == fs.FileType.Directory, info.size
+
+
+class GoogleRoot(RemoteRoot):
+    """The same in Google's store, where Arrow finds folders only if they were made as objects of their own.
+
+    So all keys are listed at once, and held: about 200 bytes each.
+    """
+
+    def __init__(self, address: Address, anonymous: bool) -> None:
+        super().__init__(address, anonymous)
+        self._files: list[tuple[str, int]] = []
+
+    def items(self, folder: str) -> list[Item]:
+        if not folder:
+            found = self._found("", recursive=True)
+            self._files = sorted((path, size) for path, is_folder, size in found if not is_folder)
+        items = []
+        at = bisect_left(self._files, (folder,))
+        while at < len(self._files) and self._files[at][0].startswith(folder):
+            path, size = self._files[at]
+            name, slash, _ = path[len(folder) :].partition("/")
+            if not slash:
+                items.append(Item(name, "file", size))
+                at += 1
+            else:
+                items.append(Item(name, "folder") if name else _NAMELESS)
+                # Behind all that is in it: the sign after a slash is a zero.
+                at = bisect_left(self._files, (folder + name + "0",))
+        return items
+
+
+def remote_root(address: Address, anonymous: bool) -> RemoteRoot:
+    return GoogleRoot(address, anonymous) if address.scheme == "gs" else RemoteRoot(address, anonymous)
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:

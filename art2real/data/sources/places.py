@@ -70,11 +70,13 @@ def parse_address(text: str) -> Address:
         UsageError: it is none; the message never holds credentials or the values of options.
     """
     scheme, path, query = split_uri(text)
-    bucket, _, key = path.partition("/")
-    shown = f"{scheme}://{'/'.join(filter(None, (bucket.rpartition('@')[2], key)))}"
+    bucket = unquote(path).partition("/")[0]
+    # A secret key may hold a slash itself, so what is before the last @ is never shown.
+    secrets = "@" in bucket or ":" in bucket
+    shown = f"{scheme}://{unquote(path).rpartition('@')[2] if secrets else path}"
     if scheme not in OPTIONS:
         raise UsageError(f"{shown}: {scheme}:// is not supported; give a local path, s3://... or gs://...")
-    if "@" in bucket:
+    if secrets:
         raise UsageError(f"{shown}: credentials do not belong into an address; set them in the environment")
     if not bucket:
         raise UsageError(f"{shown}: names no bucket; write {scheme}://BUCKET/...")

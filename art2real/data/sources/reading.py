@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from art2real.data.images import BadImage, ImageLimits
+from art2real.data.images import BadImage, ImageLimits, check_bytes
 from art2real.data.sources.entry import Entry
-from art2real.data.sources.remote import READ_ERRORS, opened, reason
-from art2real.errors import UsageError
+from art2real.data.sources.places import is_local
+from art2real.data.sources.remote import READ_ERRORS, of_the_file, opened, reason
+from art2real.errors import UsageError, UserError
 
 
 def read_entry(entry: Entry, limits: ImageLimits, anonymous: bool = False) -> bytes:
@@ -13,9 +14,10 @@ def read_entry(entry: Entry, limits: ImageLimits, anonymous: bool = False) -> by
 
     Raises:
         BadImage: `unreadable`, `empty` or `too_many_bytes`.
+        UserError: the store that holds it does not answer.
     """
     if entry.bytes >= 0:
-        _check(entry.bytes, limits)
+        check_bytes(entry.bytes, limits)
     return _read(entry.file, entry.offset, entry.bytes, limits, anonymous)
 
 
@@ -38,18 +40,16 @@ def _read(file: str, offset: int | None, count: int, limits: ImageLimits, anonym
         with opened(file, anonymous) as (content, size):
             if offset is None:
                 count = size
-            _check(count, limits)
+            check_bytes(count, limits)
             content.seek(offset or 0)
             taken = content.read(count)
-    except (*READ_ERRORS, UsageError) as error:
+    except UsageError as error:
+        raise BadImage("unreadable", str(error)) from None
+    except READ_ERRORS as error:
+        if not is_local(file) and not of_the_file(error):
+            # A photo that was left out because the network was down would be missed for ever.
+            raise UserError(f"{file}: {reason(error)}; what is done is kept: go on with --resume") from None
         raise BadImage("unreadable", reason(error)) from None
     if len(taken) < count:
         raise BadImage("unreadable", "the file has become shorter since it was listed")
     return taken
-
-
-def _check(size: int, limits: ImageLimits) -> None:
-    if size == 0:
-        raise BadImage("empty", "the file has no bytes")
-    if size > limits.max_bytes:
-        raise BadImage("too_many_bytes", f"{size} bytes, more than {limits.max_bytes}")

@@ -23,14 +23,16 @@ READ_ERRORS = (OSError, pa.ArrowException)
 """What opening and reading a file may raise."""
 
 _REMOTE_BUFFER = 2**20
+_ABSENT = "there is no such file or folder"
+_FORBIDDEN = "access denied; give credentials or --anonymous"
 _DENIED = (
     "ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|UNRECOGNIZED_CLIENT"
     "|HTTP status 40[13]|PERMISSION_DENIED|UNAUTHENTICATED|OAuth2 access token"
 )
 _REASONS = (
-    (_DENIED, "access denied; give credentials or --anonymous"),
+    (_DENIED, _FORBIDDEN),
     ("NO_SUCH_BUCKET|Bucket '.*' not found|bucket does not exist", "no such bucket; check its name"),
-    ("NOT_FOUND|NO_SUCH_KEY|HTTP status 404", "there is no such file or folder"),
+    ("NOT_FOUND|NO_SUCH_KEY|HTTP status 404|No such file or directory", _ABSENT),
     ("PERMANENT_REDIRECT|HTTP status 301", "the bucket is in another region; add ?region=REGION"),
 )
 _UNREACHED = re.compile(r"curlCode: \d+, ([^;]+)|CURL error \[\d+\]=(.+?)(?: error_info|,|\}|$)")
@@ -40,7 +42,7 @@ _CODE = re.compile(r"AWS Error (\w+)|google::cloud::Status\((\w+)")
 def reason(error: Exception) -> str:
     """Why a file cannot be read, in one line that holds no secret."""
     if isinstance(error, FileNotFoundError):
-        return "there is no such file or folder"
+        return _ABSENT
     if isinstance(error, OSError) and error.filename is not None:
         return str(error.strerror)
     text = str(error)
@@ -55,6 +57,11 @@ def reason(error: Exception) -> str:
         return f"the store answers {code[1] or code[2]}"
     strerror = error.strerror if isinstance(error, OSError) else None
     return (strerror or text).splitlines()[0]
+
+
+def of_the_file(error: Exception) -> bool:
+    """Whether a store answered that the file is not to be had; otherwise it, or the way to it, is at fault."""
+    return reason(error) in (_ABSENT, _FORBIDDEN)
 
 
 @contextmanager

@@ -25,6 +25,12 @@ class Bucket:
     def uri(self, rest: str = "") -> str:
         return f"s3://{self.name}{rest}?endpoint_override={self.endpoint}&scheme=http&region=us-east-1"
 
+    def make(self) -> None:
+        store = fs.S3FileSystem(
+            endpoint_override=self.endpoint, scheme="http", region="us-east-1", allow_bucket_creation=True
+        )
+        store.create_dir(self.name)
+
     def put(self, key: str, content: bytes) -> None:
         store = fs.S3FileSystem(endpoint_override=self.endpoint, scheme="http", region="us-east-1")
         with store.open_output_stream(f"{self.name}/{key}") as file:
@@ -38,7 +44,16 @@ class Bucket:
         urllib.request.urlopen(request, timeout=10).close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package", autouse=True)
+def no_settings_of_the_user() -> Iterator[None]:
+    """Whatever store the machine that runs the tests is set up for is not asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="package")
 def s3_endpoint() -> Iterator[str]:
     """Host and port of the server; credentials for it are in the environment meanwhile."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -46,8 +61,6 @@ def s3_endpoint() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -58,8 +71,6 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_endpoint: str) -> Bucket:
     name = f"photos-{next(_NUMBERS)}"
-    store = fs.S3FileSystem(
-        endpoint_override=s3_endpoint, scheme="http", region="us-east-1", allow_bucket_creation=True
-    )
-    store.create_dir(name)
-    return Bucket(s3_endpoint, name)
+    made = Bucket(s3_endpoint, name)
+    made.make()
+    return made

@@ -28,8 +28,8 @@ def write(path, columns: dict[str, list]) -> None:
         pa.csv.write_csv(table, path, pa.csv.WriteOptions(delimiter=delimiter))
 
 
-def entries(path, **columns: str) -> list[Entry]:
-    return list(open_source(str(path), columns=columns or None).entries())
+def entries(file, **columns: str) -> list[Entry]:
+    return list(open_source(str(file), columns=columns or None).entries())
 
 
 @pytest.fixture(params=["parquet", "csv", "tsv"])
