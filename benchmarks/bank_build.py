@@ -47,7 +47,8 @@ def main() -> None:
     few, many = (repeated(originals, count, work / f"photos-{count}") for count in (FEW, MANY))
 
     rows = memory_rows(work, few, many)
-    rows += speed_rows(work, many)
+    rows += speed_rows(work, many, SIDE)
+    rows += speed_rows(work, many, SIDE // 2)
     rows += gather_rows(work / f"bank-{FEW}")
     report("Building memory banks", machine("ray", "pyarrow", "pillow", "numpy"), rows, arguments.json)
     if arguments.work is None:
@@ -92,14 +93,14 @@ def memory_rows(work: Path, few: Path, many: Path) -> list[dict[str, object]]:
     return [*rows, row(f"peak memory, {MANY:,} against {FEW:,} photos", peaks[1] / peaks[0], "×")]
 
 
-def speed_rows(work: Path, photos: Path) -> list[dict[str, object]]:
+def speed_rows(work: Path, photos: Path, side: int) -> list[dict[str, object]]:
     """The build against a loop that only decodes and resizes, in turns, in a Ray session that is warm."""
     paths = sorted(photos.iterdir())
 
     def plain() -> None:
         for path in paths:
             image = Image.open(path).convert("RGB")
-            np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+            np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
     seconds: dict[str, list[float]] = {"plain": [], "build": []}
     with session(None):
@@ -109,7 +110,7 @@ def speed_rows(work: Path, photos: Path) -> list[dict[str, object]]:
             begun = time.perf_counter()
             plain()
             between = time.perf_counter()
-            build_bank(photos, work / "timed", BankSettings(), write=write_on_cluster)
+            build_bank(photos, work / "timed", BankSettings(image_size=side), write=write_on_cluster)
             ended = time.perf_counter()
             shutil.rmtree(work / "timed")
             os.sync()
@@ -122,7 +123,7 @@ def speed_rows(work: Path, photos: Path) -> list[dict[str, object]]:
         speeds = spread([len(paths) / each for each in taken])
         rows.append(
             row(
-                f"{name}: photos/s, {speeds['least']:,.0f} to {speeds['greatest']:,.0f}",
+                f"{name}, to {side} px: photos/s, {speeds['least']:,.0f} to {speeds['greatest']:,.0f}",
                 speeds["median"],
                 "1/s",
             )
@@ -130,8 +131,8 @@ def speed_rows(work: Path, photos: Path) -> list[dict[str, object]]:
     ratio = statistics.median(ratios)
     return [
         *rows,
-        row(f"build / plain loop, {min(ratios):.2f} to {max(ratios):.2f}", ratio, "×"),
-        row(f"build / plain loop / {cores()} cores", ratio / cores(), ""),
+        row(f"build / plain loop, to {side} px, {min(ratios):.2f} to {max(ratios):.2f}", ratio, "×"),
+        row(f"build / plain loop / {cores()} cores, to {side} px", ratio / cores(), ""),
     ]
 
 

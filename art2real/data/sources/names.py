@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import posixpath
 
 # fmt: off
 EXTENSIONS = frozenset((
@@ -28,7 +28,7 @@ _BEGINNINGS = (
 
 def suffix(name: str) -> str:
     """The last suffix of a file name in lower case, with its dot; empty if it has none."""
-    return PurePosixPath(name).suffix.lower()
+    return posixpath.splitext(name)[1].lower()
 
 
 def named_like_image(name: str) -> bool:

@@ -60,7 +60,7 @@ def reason(error: Exception) -> str:
 
 
 def of_the_file(error: Exception) -> bool:
-    """Whether a store answered that the file is not to be had; otherwise it, or the way to it, is at fault."""
+    """Whether a store answered that the file is not to be had; otherwise it or the way to it fails."""
     return reason(error) in (_ABSENT, _FORBIDDEN)
 
 
