@@ -43,7 +43,7 @@ _OPTIONS = {
 @click.option(
     "--fit",
     type=click.Choice(["crop", "tile"]),
-    help="crop: the centre of each photo; tile: all of it, in squares.  [default: crop]",
+    help="crop: the centre of each photo; tile: all but a remainder below --tile-stride.  [default: crop]",
 )
 @click.option("--tile-stride", type=int, help="Step of the tiles, pixels.  [default: --size]")
 @click.option(
