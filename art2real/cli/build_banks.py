@@ -13,7 +13,7 @@ from art2real.cli.common import address_option, counted, emit, human_bytes, json
 from art2real.errors import UsageError
 
 if TYPE_CHECKING:
-    from art2real.data.bank_build import Build
+    from art2real.data.bank_run import Build
     from art2real.data.bank_target import Mode
     from art2real.data.manifest import BankSettings
     from art2real.data.sources import Source
@@ -176,7 +176,7 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
 
 def _build(build: Build, address: str | None, max_bad: float, *, with_index: bool) -> dict[str, Any]:
     from art2real.cli.described.bank import describe_bank
-    from art2real.data.bank_build import Summary
+    from art2real.data.bank_run import Summary
     from art2real.distributed.cluster import session
     from art2real.index.manifest import describe
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
-from art2real.data.bank_build import do_task
 from art2real.data.bank_files import why
+from art2real.data.bank_run import do_task
 from art2real.data.bank_writer import ShardTask
 from art2real.data.corpus import printable
 from art2real.data.listing import read_listing

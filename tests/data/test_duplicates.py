@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
-from art2real.data.bank_build import build_bank, do_task
+from art2real.data.bank_build import build_bank
+from art2real.data.bank_run import do_task
 from art2real.data.bank_verify import verify
 from art2real.data.manifest import BankSettings
 from tests.data.test_bank_build import Crash, contents, crash_at

@@ -46,7 +46,7 @@ def describe_bank(path: Path) -> dict[str, Any]:
 
 def bank_as_text(data: dict[str, Any]) -> str:
     """`describe_bank` for people."""
-    from art2real.data.bank_build import in_words
+    from art2real.data.bank_run import in_words
     from art2real.data.manifest import SKIPPED
 
     stored = f"{data['photos']:,}"
