@@ -80,7 +80,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_half_one(saved, conf
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("art2real.translation.checkpoint._sha256", full)
+    monkeypatch.setattr("art2real.translation.checkpoint.file_sha256", full)
     with pytest.raises(OSError, match="No space"):
         save_state(folder, trained, 3, config)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
