@@ -92,9 +92,9 @@ def near_far_affinity(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest affinity of each row, over near columns of its own and weighted far columns of all rows.
 
-    A far column that a row has as a near one counts once, as near. A far column nearer than the row's
-    farthest near one (the search missed it) counts as that one: its weight stands for many rows, of which
-    only itself is known to be that near.
+    A far column that a row has as a near one counts once, as near. A far column nearer than the row's nearest
+    near one (the search missed it) counts as that one: affinities are relative to it. Those that are only
+    nearer than the farthest near one stay as they are: the draws make up for what the search misses.
 
     Args:
         rows: `[N, D]` unit rows, finite; the gradient goes here.
@@ -166,7 +166,6 @@ def _block(
         near_columns = columns[near.clamp_min(0)]
         near_distance = (1.0 - torch.einsum("nkd,nd->nk", near_columns, rows)).clamp_(min=0.0)
         least, nearest = torch.where(valid, near_distance, infinite).min(1)
-        limit, farthest = torch.where(valid, near_distance, -1.0).max(1)
         best = near_columns[everyone, nearest]
     far_distance = (1.0 - rows @ far.columns.T).clamp_(min=0.0)
     alone = ~has_near
@@ -181,8 +180,8 @@ def _block(
     slope = (-1.0 / (bandwidth * tau))[:, None]
 
     if near.shape[1]:
-        capped = far_distance < limit[:, None]
-        far_distance = torch.maximum(far_distance, limit[:, None])
+        nearer = far_distance < least[:, None]
+        far_distance = torch.maximum(far_distance, least[:, None])
     far_gap = far_distance.sub_(least[:, None])
     far_share = (far_gap * slope).exp_().mul_(far.weight)
     if use_far_best:
@@ -202,8 +201,8 @@ def _block(
         near_share[everyone, nearest] = 0.0
         rest += near_share.sum(1)
         pull += (near_share * near_gap).sum(1)
-        near_share.scatter_add_(1, farthest[:, None], (far_share * capped).sum(1, keepdim=True))
-        far_share.masked_fill_(capped, 0.0)
+        near_share.scatter_add_(1, nearest[:, None], (far_share * nearer).sum(1, keepdim=True))
+        far_share.masked_fill_(nearer, 0.0)
         drawn = torch.einsum("nk,nkd->nd", near_share, near_columns)
     drawn += far_share @ far.columns
     return *_value_and_gradient(rest, pull, best, drawn, tau, bandwidth), defined

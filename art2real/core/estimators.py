@@ -25,6 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from art2real.core.affinity import full_precision, unit
 from art2real.core.contextual import (
     BANDWIDTH,
     EPSILON,
@@ -37,6 +38,9 @@ from art2real.core.sampling import cell_chances, choose
 from art2real.errors import UsageError
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
+
+# Neighbours among which the nearest is looked for: only the chances of the draws hang on it.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class PatchSource(Protocol):
 
     def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
         """`[N, D]` in [-1, 1] -> int64 `[N, k]`: the rows with the least distance in the loss's metric, each
-        at most once a patch, nearest first, -1 where there is none."""
+        at most once a patch, nearer ones roughly first, -1, last, where there is none."""
 
     def fetch(self, rows: torch.Tensor) -> torch.Tensor:
         """int64 `[R]` row numbers, none negative -> float32 `[R, D]` in [-1, 1]."""
@@ -72,7 +76,7 @@ class PatchSource(Protocol):
 
     def draw(self, cells: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
         """int64 `[M]` numbers of cells that are not empty -> int64 `[M]`: for each a row of that cell, all
-        equally likely, with replacement."""
+        equally likely, with replacement; -1 where the row is not to be had, and is to be done without."""
 
     def blocks(self) -> Iterator[torch.Tensor]:
         """The whole bank in order, float32 `[M_b, D]` in [-1, 1]; the same each time it is called."""
@@ -179,9 +183,8 @@ class Sparse(_Neighbours):
 class Sampled(_Neighbours):
     """Near field: each patch's own k nearest rows. Far field: rows drawn for the whole image, by cell.
 
-    A patch i expects of cell c (n_c rows, mean direction m_c) the share e_ic of its denominator,
-    e_ic = softmax_c(log n_c + t (a_i·m_c - 1) / ((d_i* + eps) h)). Cells are drawn with the chance
-    p_c = (1 - u) mean_i e_ic + u n_c / N, rows uniformly inside a cell, and a draw stands for n_c / (M p_c)
+    Cells are drawn with the chances p_c of `art2real.core.sampling.cell_chances`, at which the image's loss
+    spreads least; rows uniformly inside a cell. A draw from a cell of n_c rows stands for n_c / (M p_c)
     rows: for each patch the expectation of the far sum is the sum over all rows that are not its neighbours.
     A bank of no more rows than draws is taken whole, without chance.
     """
@@ -191,7 +194,7 @@ class Sampled(_Neighbours):
     """M; 0: no far field."""
     tempering: float = 0.6
     """t < 1 flattens the shares: the rows of a cell lie around its mean, some of them much nearer."""
-    uniform: float = 0.2
+    uniform: float = 0.1
     """u > 0 bounds the weight of a row from a cell that was thought far."""
 
     def __post_init__(self) -> None:
@@ -240,21 +243,23 @@ class Sampled(_Neighbours):
         cells = source.cells()
         sizes = cells.sizes.to(device, torch.float64)
         some = near[:, 0] >= 0
-        nearest = columns[near[some, 0]]
+        nearest = _nearest(generated[some], columns, near[some], source.mean.to(generated))
         chance = cell_chances(
             generated[some],
             nearest,
             source.mean.to(generated),
             cells.directions.to(generated),
             sizes,
-            sharpness=self.tempering / self.bandwidth,
+            tempering=self.tempering,
             uniform=self.uniform,
+            bandwidth=self.bandwidth,
             epsilon=self.epsilon,
         )
         drawn = choose(chance, self.draws, random)
         weight = sizes[drawn] / (self.draws * chance[drawn])
-        far, place = source.draw(drawn, random).to(device).unique(return_inverse=True)
-        return far, weight.new_zeros(len(far)).index_add_(0, place, weight)
+        rows = source.draw(drawn, random).to(device)
+        far, place = rows[rows >= 0].unique(return_inverse=True)
+        return far, weight.new_zeros(len(far)).index_add_(0, place, weight[rows >= 0])
 
 
 def make_estimator(
@@ -310,6 +315,17 @@ def _places(rows: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torc
     new = known[place] != rows
     place[new] = len(known) + torch.arange(int(new.sum()), device=rows.device)
     return place, rows[new]
+
+
+def _nearest(
+    patches: torch.Tensor, columns: torch.Tensor, near: torch.Tensor, mean: torch.Tensor
+) -> torch.Tensor:
+    """The nearest column `[N, D]` of each patch, among its first few: an index orders them roughly."""
+    few = columns[near[:, :_FEW].clamp_min(0)]
+    with full_precision(patches.device):
+        similarity = torch.einsum("nkd,nd->nk", unit(few, mean), unit(patches, mean))
+    similarity = similarity.masked_fill(near[:, :_FEW] < 0, -torch.inf)
+    return few[torch.arange(len(few), device=few.device), similarity.argmax(1)]
 
 
 def _nothing(generated: torch.Tensor) -> torch.Tensor:

@@ -24,38 +24,56 @@ def cell_chances(
     directions: torch.Tensor,
     sizes: torch.Tensor,
     *,
-    sharpness: float,
+    tempering: float,
     uniform: float,
+    bandwidth: float,
     epsilon: float,
 ) -> torch.Tensor:
-    """The chance with which each cell is drawn for an image: p_c = (1 - u) mean_i e_ic + u n_c / sum n, with
-    e_ic = softmax_c(log n_c + s (a_i·m_c - 1) / (d_i* + eps)), the share that patch i expects of cell c.
+    """The chance with which each cell is drawn for an image, so that its loss spreads least.
+
+    Of a patch i, cell c (n_c rows of mean direction m_c) has the share e_ic of the denominator, and the loss
+    -log(mean_i A_i) hangs on the patch by its own largest affinity A_i, the inverse of that denominator.
+    Errors of the sampled denominators move the loss by sum_i A_i (error_i / denominator_i) / sum_i A_i, whose
+    variance, sum_i A_i^2 sum_c e_ic^2 / p_c but for a factor, is least for
+
+        p_c ~ sqrt(sum_i (A_i e_ic)^2)        p_c = (1 - u) of that + u n_c / sum n
+
+    with both estimated from the cells' directions:
+
+        e_ic = softmax_c(log n_c + t (a_i·m_c - 1) / ((d_i* + eps) h))
+        1 / A_i = 1 + sum_c n_c exp((a_i·m_c - 1 + d_i*) / ((d_i* + eps) h))
 
     Args:
         generated: `[N, D]` patches in [-1, 1]; N may be 0, patches that are not finite are left out.
-        nearest: `[N, D]` the real patch nearest to each.
+        nearest: `[N, D]` the real patch nearest to each, d_i* away.
         mean: `[D]` mean of the bank.
         directions: `[C, D]` mean m_c of the unit rows of each cell.
         sizes: float64 `[C]` rows of each cell, at least one of them above 0.
-        sharpness: s, tempering over bandwidth. uniform: u. epsilon: eps of the affinity.
+        tempering: t < 1 flattens the shares: the rows of a cell lie around its mean, some much nearer.
+        uniform: u. bandwidth: h. epsilon: eps of the affinity.
 
     Returns:
         float64 `[C]` with the sum 1, 0 for empty cells and (u > 0) only for them.
     """
     even = sizes / sizes.sum()
     usable = whole(generated) & whole(nearest)
-    if not bool(usable.any()):
-        return even
-    expected = torch.zeros_like(even)
+    squares = torch.zeros_like(even)
     with full_precision(generated.device):
         rows = unit(generated[usable], mean)
         least = (1.0 - (rows * unit(nearest[usable], mean)).sum(1, keepdim=True)).clamp_(min=0.0)
-        slope = sharpness / (least + epsilon)
         log_sizes = sizes.log().to(rows)  # -inf for an empty cell
-        for block, steepness in zip(rows.split(_ROWS_PER_BLOCK), slope.split(_ROWS_PER_BLOCK), strict=True):
-            logits = (block @ directions.T).sub_(1.0).mul_(steepness).add_(log_sizes)
-            expected += logits.softmax(1).sum(0)
-    return (1.0 - uniform) * expected / len(rows) + uniform * even
+        for block, distance in zip(rows.split(_ROWS_PER_BLOCK), least.split(_ROWS_PER_BLOCK), strict=True):
+            # (a·m - 1 + d*) / tau is at most 1, so nothing overflows.
+            gap = (block @ directions.T).sub_(1.0 - distance).div_((distance + epsilon) * bandwidth)
+            log_rest = (gap + log_sizes).logsumexp(1, keepdim=True)
+            affinity = 1.0 / (1.0 + log_rest.exp())
+            share = gap.mul_(tempering).add_(log_sizes).softmax(1)
+            squares += share.mul_(affinity).square_().sum(0)
+    wanted = squares.sqrt()
+    total = wanted.sum()
+    if not bool(total > 0):
+        return even
+    return (1.0 - uniform) * wanted / total + uniform * even
 
 
 def choose(chance: torch.Tensor, count: int, random: np.random.Generator) -> torch.Tensor:

@@ -132,7 +132,7 @@ def test_all_rows_as_near_and_far_field_is_the_whole_matrix():
     torch.testing.assert_close(both_gradient, whole_gradient)
 
 
-def test_a_far_column_that_the_search_missed_is_not_taken_for_many_near_ones():
+def test_a_far_column_nearer_than_the_nearest_counts_as_that():
     generated, real = patches(4), patches(40, seed=1)
     mean = real.mean(0)
     true = nearest(generated, real, mean, 6)
@@ -146,6 +146,20 @@ def test_a_far_column_that_the_search_missed_is_not_taken_for_many_near_ones():
     value, gradient = gradient_of(loss, generated)
     assert value <= np.log(1 + 4 + 50 * len(far)) + 1e-9
     torch.testing.assert_close(gradient, numeric_gradient(loss, generated), atol=1e-6, rtol=1e-5)
+
+
+def test_rows_that_the_search_missed_are_made_up_for_by_the_draws():
+    """Counted as no nearer than the farthest near column, they made every loss too small."""
+    generated, real = patches(4), patches(40, seed=1)
+    mean = real.mean(0)
+    true = nearest(generated, real, mean, 8)
+    with_gaps = true[:, [0, 3, 7]]
+    whole, whole_gradient = gradient_of(lambda g: contextual_loss(g, real, mean), generated)
+    found, gradient = gradient_of(
+        lambda g: near_far_loss(g, real, mean, with_gaps, torch.arange(40), None), generated
+    )
+    assert found == pytest.approx(whole, abs=1e-9)
+    torch.testing.assert_close(gradient, whole_gradient)
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])

@@ -96,12 +96,13 @@ def expected_shares(generated, source, estimator) -> np.ndarray:
     for i, patch in enumerate(generated.numpy()):
         a = direction(patch)
         least = 1 - a @ direction(source.patches[ranked(generated, source)[i, 0]].numpy())
-        scale = estimator.tempering / ((least + estimator.epsilon) * estimator.bandwidth)
-        e = np.array(
-            [n * np.exp(scale * (a @ m.numpy() - 1)) for n, m in zip(sizes, cells.directions, strict=True)]
-        )
-        shares.append(e / e.sum())
-    return (1 - estimator.uniform) * np.mean(shares, 0) + estimator.uniform * sizes / sizes.sum()
+        scale = 1 / ((least + estimator.epsilon) * estimator.bandwidth)
+        gaps = np.array([a @ m.numpy() - 1 + least for m in cells.directions])
+        e = sizes * np.exp(estimator.tempering * scale * gaps)
+        affinity = 1 / (1 + (sizes * np.exp(scale * gaps)).sum())
+        shares.append(affinity * e / e.sum())
+    spread = np.sqrt(np.square(shares).sum(0))
+    return (1 - estimator.uniform) * spread / spread.sum() + estimator.uniform * sizes / sizes.sum()
 
 
 @pytest.mark.parametrize("bandwidth", [1.0, 0.5])
