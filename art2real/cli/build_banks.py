@@ -175,6 +175,7 @@ def _columns(texts: tuple[str, ...]) -> dict[str, str] | None:
 
 
 def _build(build: Build, address: str | None, max_bad: float, *, with_index: bool) -> dict[str, Any]:
+    from art2real.cli.build_index import warn
     from art2real.cli.described.bank import describe_bank
     from art2real.data.bank_run import Summary
     from art2real.distributed.cluster import session
@@ -198,15 +199,18 @@ def _build(build: Build, address: str | None, max_bad: float, *, with_index: boo
         else:
             summary = run()
         indexes = describe(build.out)
-        stale = any(index["lacks_rows"] for index in indexes)
+        rows = {(info.size, info.stride): info.patches for info in summary.manifest.scales}
+        # Appended photos are added to an index; one of other photos is of no use.
+        foreign = any(index["lacks_rows"] == rows[index["size"], index["stride"]] for index in indexes)
+        lacking = len(indexes) < len(rows) or any(index["lacks_rows"] for index in indexes)
         # A resumed bank may have its index already, perhaps one that was asked for with other options.
-        if with_index and (stale or len(indexes) < len(build.settings.scales)):
+        if with_index and lacking:
             if not build.missing:
                 cluster.enter_context(session(address))
             from art2real.distributed.index_job import build_index
 
             with progress(None, "index steps") as bar:
-                build_index(build.out, overwrite=stale, on_progress=bar.update)
+                warn(build_index(build.out, overwrite=foreign, on_progress=bar.update))
     return {
         **describe_bank(build.out),
         "tasks_done": summary.tasks_done,

@@ -11,11 +11,12 @@ import ray
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.distributed.cluster import largest_node_cpus
-from art2real.errors import UsageError, UserError
+from art2real.errors import UserError
 from art2real.index import build
-from art2real.index.factory import resolve
+from art2real.index.factory import IndexSpec
 from art2real.index.learn import train
 from art2real.index.manifest import IndexManifest, Part, Request, Trained
+from art2real.index.order import Order, order
 
 # Called with steps done, steps in all, and the last step in words.
 Progress = Callable[[float, float | None, str], None]
@@ -27,28 +28,35 @@ _MOST_THREADS = 16
 def build_index(
     bank: Path,
     *,
-    factory: str = "auto",
-    shards: int = 1,
-    min_recall: float = 0.95,
-    min_contrast: float = 1.0,
-    seed: int = 0,
+    factory: str | None = None,
+    shards: int | None = None,
+    min_recall: float | None = None,
+    min_contrast: float | None = None,
+    memory: int | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
     overwrite: bool = False,
     on_progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Builds the index of every scale of a bank; what an interrupted build finished is not done again.
 
+    To an index of a bank that was appended to, the new rows are added: what it learned and its shards stay.
+    Options that are None are as the index there has them; without one, or with `overwrite`, their defaults.
     Ray has to be initialised, and the bank's folder the same on every node.
 
     Args:
         bank: folder of a finished memory bank.
-        factory: "auto", or a FAISS factory string for all scales.
-        shards: index shards a scale, each held by a process of its own in training; never more than the bank
-            has shards.
-        min_recall: recall@1 that the lists scanned for a query are raised to reach.
+        factory: "auto" (default), or a FAISS factory string for all scales.
+        shards: index shards a scale, each held by a process of its own in training (default 1); never more
+            than the bank has shards.
+        min_recall: recall@1 that the lists scanned for a query are raised to reach (default 0.95).
         min_contrast: rows that differ from the mean patch by less are left out, their direction being noise;
-            grey levels (0 to 255), root mean square over a patch's values.
-        seed: of the sample that is trained on and of the audit's queries.
-        overwrite: replace a complete index that was asked for otherwise; the same index is kept anyway.
+            grey levels (0 to 255), root mean square over a patch's values (default 1).
+        memory: bytes that the indexes of all scales may take together; by default, half of the largest
+            node's decide the type of "auto".
+        seed: of the sample that is trained on and of the audit's queries (default 0).
+        device: cpu, or gpu: only types that have a version for the GPU.
+        overwrite: build anew what is not exactly what is asked for, an index to which rows were added too.
         on_progress: called as steps end.
 
     Returns:
@@ -56,60 +64,48 @@ def build_index(
 
     Raises:
         UsageError: an option is out of range, or FAISS has no such index type.
-        UserError: there is no bank, another index, or the bank is too small or cannot be written to.
+        UserError: there is no bank, another index, the bank is too small or cannot be written to, or there is
+            not enough memory: before anything is written.
     """
     opened = MemoryBank.open(bank)
-    request = _request(opened, factory, shards, min_recall, min_contrast, seed)
-    manifests: dict[Scale, IndexManifest] = {}
-    for scale in opened.scales:
-        try:
-            known = build.finished(opened, scale, request)
-        except UserError:
-            if not overwrite:
-                raise
-            known = None
-            build.discard(opened, scale)
-        if known is not None:
-            manifests[scale] = known
-    missing = [scale for scale in opened.scales if scale not in manifests]
-    if missing:
-        manifests.update(_build(opened, missing, request, on_progress))
+    orders = order(
+        opened,
+        node=_largest_node_memory(),
+        device=device,
+        overwrite=overwrite,
+        factory=factory,
+        shards=shards,
+        min_recall=min_recall,
+        min_contrast=min_contrast,
+        memory=memory,
+        seed=seed,
+    )
+    manifests = dict(orders.complete)
+    if orders.missing:
+        manifests.update(_build(opened, orders.missing, on_progress))
     return [manifests[scale].summary() for scale in opened.scales]
 
 
-def _request(
-    bank: MemoryBank, factory: str, shards: int, min_recall: float, min_contrast: float, seed: int
-) -> Request:
-    build.plan(bank, shards)
-    if not 0 <= min_recall <= 1:
-        raise UsageError(f"--min-recall must be between 0 and 1, got {min_recall:g}")
-    if not 0 <= min_contrast <= 255:
-        raise UsageError(f"--min-contrast must be between 0 and 255 grey levels, got {min_contrast:g}")
-    for scale in bank.scales:
-        resolve(factory, scale.dimension, bank.rows(scale))
-    return Request(
-        factory=factory, shards=shards, min_recall=min_recall, min_contrast=min_contrast, seed=seed
-    )
-
-
-def _build(
-    bank: MemoryBank, scales: list[Scale], request: Request, on_progress: Progress | None
-) -> dict[Scale, IndexManifest]:
-    """Sends all steps off at once; Ray starts each when what it needs is there."""
+def _build(bank: MemoryBank, orders: list[Order], on_progress: Progress | None) -> dict[Scale, IndexManifest]:
+    """Sends all steps off at once; Ray starts each when what it needs is there, its memory included."""
     path = bank.path.resolve()
-    threads = _threads(len(scales))
-    whole = {"num_cpus": threads}
+    threads = _threads(len(orders))
     words: dict[ray.ObjectRef, str] = {}
     last: dict[Scale, ray.ObjectRef] = {}
-    for scale in scales:
-        trained = _train.options(**whole).remote(path, scale, request, threads)
+    for each in orders:
+        scale, need = each.scale, each.memory
+        if each.replaces:
+            build.discard(bank, scale)
+        train_here = _train.options(num_cpus=threads, memory=need.train)
+        trained = train_here.remote(path, scale, each.request, each.spec, threads)
         words[trained] = f"{scale} trained"
         parts = []
-        for number, bank_shards in enumerate(build.plan(bank, request.shards)):
-            part = _add_shard.remote(path, scale, trained, number, bank_shards)
+        for number, bank_shards in enumerate(each.shards, len(each.kept)):
+            part = _add_shard.options(memory=need.add).remote(path, scale, trained, number, bank_shards)
             words[part] = f"{scale} shard {number} added"
             parts.append(part)
-        last[scale] = _finish.options(**whole).remote(path, scale, trained, threads, *parts)
+        finish_here = _finish.options(num_cpus=threads, memory=need.audit)
+        last[scale] = finish_here.remote(path, scale, trained, threads, *each.kept, *parts)
         words[last[scale]] = f"{scale} audited"
     waiting = list(words)
     try:
@@ -130,6 +126,11 @@ def _threads(scales: int) -> int:
     return max(1, min(int(largest_node_cpus()) // scales, _MOST_THREADS))
 
 
+def _largest_node_memory() -> int:
+    """Bytes of memory that the node with most of it gives to tasks."""
+    return int(max(node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]))
+
+
 def _result(step: ray.ObjectRef) -> Any:
     try:
         return ray.get(step)
@@ -145,9 +146,9 @@ def _result(step: ray.ObjectRef) -> Any:
 
 
 @ray.remote(num_cpus=1)
-def _train(bank: Path, scale: Scale, request: Request, threads: int) -> Trained:
+def _train(bank: Path, scale: Scale, request: Request, spec: IndexSpec, threads: int) -> Trained:
     _use_threads(threads)
-    return train(MemoryBank.open(bank), scale, request)
+    return train(MemoryBank.open(bank), scale, request, spec)
 
 
 @ray.remote(num_cpus=1)

@@ -19,6 +19,12 @@ _SMALL_BANK = 10_000
 MIN_ROWS_PER_LIST = 39
 # Values that PCA keeps of a patch: recall@1 0.96-0.98 after re-ranking, at a sixth of the bytes and more.
 _REDUCED = 64
+_PRODUCT_CODES = 32  # bytes of a product code of a wide patch
+# Bytes of a product code that FAISS's GPU version knows, of those that are less than `_PRODUCT_CODES`.
+_GPU_PRODUCT_CODES = (28, 24, 20, 16, 12, 8, 4, 3, 2, 1)
+_LINKS_OF_A_GRAPH = 256  # bytes a row
+# Share of the values at either end that the range of scalar codes leaves out: the rest is coded finer.
+_OUTSIDE_RANGE = 0.01
 _DEFAULT_PROBES = 16
 _RERANK = 20
 
@@ -35,26 +41,47 @@ class IndexSpec:
     def new(self, dimension: int) -> Any:
         """An empty, untrained `faiss.Index` of this type."""
         metric = faiss.METRIC_INNER_PRODUCT if self.metric == "inner_product" else faiss.METRIC_L2
-        return faiss.index_factory(dimension, self.factory, metric)
+        index = faiss.index_factory(dimension, self.factory, metric)
+        _set_training(index)
+        return index
 
 
 def resolve(text: str, dimension: int, rows: int) -> IndexSpec:
-    """`choose` for "auto", `parse` for everything else."""
-    return choose(dimension, rows) if text == "auto" else parse(text, dimension)
+    """The type that is best of those that `text` allows; see `candidates`."""
+    return candidates(text, dimension, rows)[0]
 
 
-def choose(dimension: int, rows: int) -> IndexSpec:
-    """The index type for `rows` patches of `dimension` values.
+def candidates(text: str, dimension: int, rows: int) -> list[IndexSpec]:
+    """The index types that `text` allows for `rows` patches of `dimension` values, finest first.
 
-    Few rows are scanned exactly. More go into inverted lists, half-precision codes inside; wide patches are
-    reduced by PCA first, and re-ranked.
+    A factory string allows one. "auto" scans few rows exactly. More go into inverted lists: wide patches are
+    reduced by PCA, and re-ranked; codes are half-precision, one byte, or, at half of that, product codes.
+    All of these have a version for the GPU.
+
+    Raises:
+        UsageError: FAISS has no such index type.
     """
+    if text != "auto":
+        return [parse(text, dimension)]
     if rows < _SMALL_BANK:
-        return IndexSpec("Flat", "inner_product", nprobe=1, rerank=0)
-    lists = list_count(rows)
+        return [IndexSpec("Flat", "inner_product", nprobe=1, rerank=0)]
+    lists = f"IVF{list_count(rows)}"
     if dimension > _REDUCED:
-        return parse(f"PCA{_REDUCED},IVF{lists},SQfp16", dimension)
-    return parse(f"IVF{lists},SQfp16", dimension)
+        products = f"OPQ{_PRODUCT_CODES}_{_product_width(dimension)},{lists},PQ{_PRODUCT_CODES}"
+        types = [f"PCA{_REDUCED},{lists},SQfp16", f"PCA{_REDUCED},{lists},SQ8", products]
+    else:
+        types = [f"{lists},SQfp16", f"{lists},SQ8", f"{lists},PQ{_narrow_codes(dimension)}"]
+    return [parse(each, dimension) for each in types]
+
+
+def _product_width(dimension: int) -> int:
+    """Values that OPQ turns a wide patch into: more where there is more to keep."""
+    return 128 if dimension > 256 else 64
+
+
+def _narrow_codes(dimension: int) -> int:
+    """Bytes of the product code of a patch of few values: about one for two values."""
+    return next(count for count in _GPU_PRODUCT_CODES if dimension % count == 0 and count <= dimension // 2)
 
 
 def list_count(rows: int) -> int:
@@ -90,6 +117,45 @@ def parse(text: str, dimension: int) -> IndexSpec:
             "write auto, or a type such as Flat, IVF1024,SQfp16 or PCA64,IVF1024,SQ8"
         ) from None
     return IndexSpec(factory, spec.metric, nprobe=min(_DEFAULT_PROBES, lists or 1), rerank=spec.rerank)
+
+
+def _set_training(index: Any) -> None:
+    """Lets scalar codes learn their range from quantiles instead of from the largest values.
+
+    Product codes are not numbered for comparisons of bits: it takes ten times as long, and nobody makes any.
+    """
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        _set_training(index.index)
+    elif isinstance(index, faiss.IndexRefine):
+        _set_training(index.base_index)
+    elif isinstance(index, (faiss.IndexScalarQuantizer, faiss.IndexIVFScalarQuantizer)):
+        index.sq.rangestat = faiss.ScalarQuantizer.RS_quantiles
+        index.sq.rangestat_arg = _OUTSIDE_RANGE
+    elif hasattr(index, "do_polysemous_training"):
+        index.do_polysemous_training = False
+
+
+def bytes_per_row(index: Any) -> int:
+    """Bytes that FAISS holds for each row: its code, its number in a list, its links in a graph."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return bytes_per_row(index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return bytes_per_row(index.base_index) + bytes_per_row(index.refine_index)
+    if isinstance(index, faiss.IndexIVF):
+        return int(index.code_size) + 8
+    if isinstance(index, faiss.IndexHNSW):
+        return bytes_per_row(index.storage) + 4 * _links(index)
+    try:
+        return int(index.sa_code_size())
+    except RuntimeError:  # another graph, over exact rows
+        return int(4 * index.d + _LINKS_OF_A_GRAPH)
+
+
+def _links(graph: Any) -> int:
+    """Links of a row of an HNSW index at its lowest level, where nearly all of them are."""
+    return int(graph.hnsw.nb_neighbors(0))
 
 
 def inverted_lists(index: Any) -> Any | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -13,36 +14,52 @@ from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.manifest import write_text
 from art2real.errors import UserError
-from art2real.index.factory import chain, inverted_lists, resolve
+from art2real.index.factory import IndexSpec, chain, inverted_lists, resolve
 from art2real.index.files import is_whole, usable, write_file
 from art2real.index.left_out import nothing_to_hold
-from art2real.index.manifest import Request, Source, Trained, index_folder
+from art2real.index.manifest import MANIFEST, IndexManifest, Request, Source, Trained, index_folder
 from art2real.index.retriever import unit_rows_and_norms
 
 # Training rows for each inverted list; more place the centroids hardly better.
 _ROWS_PER_LIST = 64
 # Training rows for PCA and other transforms, and for codes of an index without lists.
-_ROWS_FOR_CODES = 65_536
-_ROWS_PER_BLOCK = 16_384
+ROWS_FOR_CODES = 65_536
+ROWS_PER_BLOCK = 16_384
 
 
-def train(bank: MemoryBank, scale: Scale, request: Request) -> Trained:
-    """Learns the coarse quantizer, the transform and the codes from a seeded sample of the bank's rows.
+def known_training(bank: MemoryBank, scale: Scale, request: Request) -> Trained | None:
+    """What was learned for this request and needs not be learned again; None if nothing was.
 
-    Raises:
-        UserError: the bank is too small for the index type, or cannot be written to.
+    A complete index to whose bank shards were appended keeps what it has learned.
     """
-    folder = index_folder(bank.path, scale)
-    record_path = folder / "trained.json"
     source = Source.of(bank, scale)
-    known = usable(record_path, Trained)
+    complete = usable(index_folder(bank.path, scale) / MANIFEST, IndexManifest)
+    if complete is not None and complete.covers.grew_into(source) and complete.trained.request == request:
+        return complete.trained
+    known = usable(_record(bank, scale), Trained)
     if (
         known is not None
         and (known.request, known.source) == (request, source)
         and is_whole(bank.path, known.file)
     ):
         return known
-    spec = resolve(request.factory, scale.dimension, source.rows)
+    return None
+
+
+def train(bank: MemoryBank, scale: Scale, request: Request, spec: IndexSpec | None = None) -> Trained:
+    """Learns the coarse quantizer, the transform and the codes from a seeded sample of the bank's rows.
+
+    Args:
+        spec: the type that the request's factory stands for; None: the finest.
+
+    Raises:
+        UserError: the bank is too small for the index type, or cannot be written to.
+    """
+    known = known_training(bank, scale, request)
+    if known is not None:
+        return known
+    source = Source.of(bank, scale)
+    spec = spec or resolve(request.factory, scale.dimension, source.rows)
     index = spec.new(scale.dimension)
     ivf = inverted_lists(index)
     lists = 0 if ivf is None else int(ivf.nlist)
@@ -56,11 +73,12 @@ def train(bank: MemoryBank, scale: Scale, request: Request) -> Trained:
         ivf.cp.min_points_per_centroid = 1  # a short list is the user's choice: no warning on stdout
     used = 0
     if not index.is_trained:
-        rows = _sample(source.rows, max(lists * _ROWS_PER_LIST, _ROWS_FOR_CODES), request.seed, scale)
+        rows = _sample(source.rows, training_rows(lists), request.seed, scale)
         used = _learn(index, spec.factory, bank, scale, request, rows)
     record = Trained(
         request=request,
         source=source,
+        mean=tuple(bank.mean(scale).tolist()),
         factory=spec.factory,
         metric=spec.metric,
         nprobe=spec.nprobe,
@@ -68,10 +86,21 @@ def train(bank: MemoryBank, scale: Scale, request: Request) -> Trained:
         lists=lists,
         training_rows=used,
         faiss=faiss.__version__,
-        file=write_file(bank.path, folder / "trained.index", partial(faiss.write_index, index)),
+        file=write_file(
+            bank.path, _record(bank, scale).with_suffix(".index"), partial(faiss.write_index, index)
+        ),
     )
-    write_text(record_path, record.to_json())
+    write_text(_record(bank, scale), record.to_json())
     return record
+
+
+def training_rows(lists: int) -> int:
+    """Rows that an index with so many lists learns from, at most."""
+    return max(lists * _ROWS_PER_LIST, ROWS_FOR_CODES)
+
+
+def _record(bank: MemoryBank, scale: Scale) -> Path:
+    return index_folder(bank.path, scale) / "trained.json"
 
 
 def _sample(total: int, count: int, seed: int, scale: Scale) -> np.ndarray:
@@ -116,7 +145,7 @@ def _reduced(
 ) -> np.ndarray:
     """The training rows behind the transforms, which are trained first: so that the sample is only held at
     its reduced width. Empty where `units` leaves nothing to train the transforms on."""
-    few = units(rows[:: -(-len(rows) // _ROWS_FOR_CODES)])
+    few = units(rows[:: -(-len(rows) // ROWS_FOR_CODES)])
     if len(few) == 0:
         return few
     for transform in transforms:
@@ -124,8 +153,8 @@ def _reduced(
             transform.train(few)
         few = transform.apply(few)
     reduced = []
-    for at in range(0, len(rows), _ROWS_PER_BLOCK):
-        values = units(rows[at : at + _ROWS_PER_BLOCK])
+    for at in range(0, len(rows), ROWS_PER_BLOCK):
+        values = units(rows[at : at + ROWS_PER_BLOCK])
         for transform in transforms:
             values = transform.apply(values)
         reduced.append(values)

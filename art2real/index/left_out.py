@@ -27,12 +27,20 @@ class RowNumbers:
     def __init__(self, first_row: int, left_out: np.ndarray = _NONE) -> None:
         """`left_out`: row numbers of the bank, int64, sorted, each once."""
         self.first_row = first_row
+        self._left_out = left_out
         # How many rows the index holds before each row left out: at that position, one more was skipped.
         self._held_before = left_out - first_row - np.arange(len(left_out))
 
     def of(self, positions: np.ndarray) -> np.ndarray:
         """Positions in the index, int64 of any shape, none negative -> row numbers, int64."""
         return self.first_row + positions + np.searchsorted(self._held_before, positions, side="right")
+
+    def held_before(self, rows: np.ndarray) -> np.ndarray:
+        """How many rows the index holds before each row number of the bank: int64 of any shape, not negative.
+
+        Of a row that it holds this is the position; it goes on counting behind the range's end.
+        """
+        return np.maximum(rows - self.first_row - np.searchsorted(self._left_out, rows), 0)
 
 
 def left_out_path(part: Path) -> Path:

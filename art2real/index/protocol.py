@@ -43,5 +43,20 @@ class Shards(Protocol):
         ...
 
     def rows_at(self, cells: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The row at each offset inside each cell: int64 `[M_s]` in, int64 `[M_s]` out, one array a shard."""
+        """The row at each offset inside each cell: int64 `[M_s]` in, int64 `[M_s]` out, one array a shard.
+
+        -1 where a shard was lost since `cell_sizes` counted its rows, and the search goes on without it.
+        """
+        ...
+
+
+class PatchFetcher(Protocol):
+    """Where the pixels of found rows come from."""
+
+    def fetch(self, rows: np.ndarray) -> np.ndarray:
+        """Patches of one scale, in the order of `rows`: int64 `[R]` -> uint8 `[R, size, size, 3]`.
+
+        Raises:
+            IndexError: a row number is outside the bank.
+        """
         ...

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from art2real.core.affinity import SOFTNESS, full_precision
+from art2real.core.patches import flatten_pixels, to_signed
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.errors import UserError
 from art2real.index.factory import chain, inverted_lists
 from art2real.index.manifest import Trained, check_index
-from art2real.index.protocol import Neighbours, Retriever, Shards
+from art2real.index.protocol import Neighbours, PatchFetcher, Retriever, Shards
 from art2real.index.shard import IndexShard, LocalShards, read_index
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
 
 # Values of candidate patches held at a time while re-ranking: 64 MiB.
 _RERANK_VALUES = 1 << 24
+# Candidates scored again where the index is centred by a mean that is no longer the bank's.
+_RERANK_MOVED = 20
 
 
 def unit_rows(patches: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -77,14 +80,23 @@ class BankRetriever:
     """A scale of a bank with its index: implements `Retriever`."""
 
     def __init__(
-        self, bank: MemoryBank, scale: Scale, shards: Shards, trained: Trained | None = None
+        self,
+        bank: MemoryBank,
+        scale: Scale,
+        shards: Shards,
+        trained: Trained | None = None,
+        fetcher: PatchFetcher | None = None,
     ) -> None:
-        """`shards`: here or in other processes; `trained`: None: read from the bank's index, and checked."""
+        """`shards`: here or in other processes; `trained`: None: read from the bank's index, and checked;
+        `fetcher`: where the pixels of found rows come from, None: the bank's files."""
         self.bank = bank
         self.scale = scale
         self.shards = shards
         self.trained = check_index(bank, scale).trained if trained is None else trained
+        self._fetcher = fetcher
         self._mean = bank.mean(scale)
+        # Photos were added since the index was trained: its scores are those of another mean.
+        self._moved = not np.array_equal(self.trained.centre, self._mean)
 
     def search(self, queries: np.ndarray, k: int) -> Neighbours:
         """The `k` nearest rows of each query: see `art2real.index.protocol.Retriever`.
@@ -92,6 +104,36 @@ class BankRetriever:
         An index that compresses its rows gives candidates only: these are scored again with the bank's own
         patches, so that scores are exact and in the right order.
         """
+        finite, (scores, rows) = self._candidates(queries, k)
+        if self._depth:
+            unit_queries = unit_rows(np.where(finite[:, None], queries, self._mean), self._mean)
+            scores, rows = merge([(self._exact_scores(unit_queries, rows), rows)], k)
+        scores[~finite], rows[~finite] = -np.inf, -1
+        return scores, rows
+
+    def neighbours(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """The rows that `search` finds, int64 `[N, k]`, in the order of the index's own scores.
+
+        Who computes the distances anyway, as the loss does, is spared the half of the time that exact scores
+        of many candidates take.
+        """
+        if self._depth > k:
+            return self.search(queries, k)[1]
+        finite, (_, rows) = self._candidates(queries, k)
+        rows[~finite] = -1
+        return rows
+
+    def fetch(self, rows: np.ndarray) -> np.ndarray:
+        """Patches: see `art2real.index.protocol.PatchFetcher`."""
+        return self.bank.patches(self.scale, rows) if self._fetcher is None else self._fetcher.fetch(rows)
+
+    @property
+    def _depth(self) -> int:
+        """Candidates that exact scores choose from; 0: the index's scores stand."""
+        return max(self.trained.rerank, _RERANK_MOVED if self._moved else 0)
+
+    def _candidates(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, Neighbours]:
+        """Which queries are finite, bool `[N]`, and the best max(k, depth) rows by the index's scores."""
         if queries.ndim != 2 or queries.shape[1] != self.scale.dimension:
             raise ValueError(
                 f"queries must be [N, {self.scale.dimension}] at scale {self.scale}, "
@@ -99,15 +141,11 @@ class BankRetriever:
             )
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
+        centre = self.trained.centre
         finite = np.isfinite(queries).all(axis=1)
-        unit_queries = unit_rows(np.where(finite[:, None], queries, self._mean), self._mean)
-        depth = self.trained.rerank
-        candidates = max(k, depth) if depth else k
-        scores, rows = merge(self.shards.search(unit_queries, candidates), candidates)
-        if depth:
-            scores, rows = merge([(self._exact_scores(unit_queries, rows), rows)], k)
-        scores[~finite], rows[~finite] = -np.inf, -1
-        return scores, rows
+        unit_queries = unit_rows(np.where(finite[:, None], queries, centre), centre)
+        count = max(k, self._depth)
+        return finite, merge(self.shards.search(unit_queries, count), count)
 
     def _exact_scores(self, unit_queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cosine of each query with each of its candidates, `[N, c]`; -inf where the row is -1."""
@@ -122,7 +160,8 @@ class BankRetriever:
                 place = place - 1
             if len(distinct) == 0:
                 continue
-            patches = unit_rows(self.bank.vectors(self.scale, distinct), self._mean)
+            pixels = torch.from_numpy(flatten_pixels(self.fetch(distinct)))
+            patches = unit_rows(to_signed(pixels).numpy(), self._mean)
             columns = torch.from_numpy(patches)[torch.from_numpy(place.reshape(here.shape)).clamp_min(0)]
             with full_precision(columns.device):
                 exact = torch.bmm(columns, torch.from_numpy(unit_queries[at : at + step])[:, :, None])
@@ -169,7 +208,7 @@ class BankRetriever:
         return directions
 
     def draw(self, cells: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """One row from each given cell, uniform inside it: int64 `[M]` -> int64 `[M]`.
+        """One row from each given cell, uniform inside it: int64 `[M]` -> int64 `[M]`, -1 from a lost shard.
 
         The same draws come out whatever the number of shards: a cell's rows are numbered over all of them.
 

@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 
 from art2real.errors import UserError
+from art2real.index import gpu
 from art2real.index.factory import inverted_lists
 from art2real.index.files import REBUILD, check_size
 from art2real.index.left_out import RowNumbers, left_out_path, read_left_out
@@ -30,7 +31,7 @@ class IndexShard:
         self.numbers = numbers
         self.threads = threads
         self._ivf = inverted_lists(index)
-        self._searcher = index
+        self._on_gpu: Any = None
         self._resources: Any = None
 
     @classmethod
@@ -56,20 +57,24 @@ class IndexShard:
         return shard
 
     def to_gpu(self, device: int) -> None:
-        """Searches on GPU `device` from now on; the CPU's copy goes on naming the rows of the cells.
+        """Searches on GPU `device` from now on, or still on the CPU where the type has no GPU version; the
+        log says which. The CPU's copy goes on naming the rows of the cells.
 
         Raises:
-            UserError: FAISS has no GPU version of this index type, or the GPU has no room for it.
+            UserError: there is no such GPU, or it has no room.
         """
-        # The resources own the GPU's memory, so they must live as long as the index.
-        self._resources = faiss.StandardGpuResources()
-        self._resources.setTempMemory(256 * 2**20)
+        if gpu.gpu_storage(self.index) is None:
+            gpu.say_that_it_stays(device)
+            return
         try:
-            self._searcher = faiss.index_cpu_to_gpu(self._resources, device, self.index)
+            # The resources own the GPU's memory, so they must live as long as the index.
+            self._resources = gpu.resources()
+            self._on_gpu = gpu.clone(self._resources, device, self.index)
         except RuntimeError as error:
+            self._resources = None
             raise UserError(
                 f"the index does not go onto GPU {device}: {str(error).splitlines()[-1][-200:]}; "
-                "give the index actors no GPU, or build it as PCA64,IVF4096,SQfp16"
+                "give the index actors no GPU, or build it with more --shards or a smaller --factory"
             ) from None
 
     @property
@@ -81,13 +86,26 @@ class IndexShard:
     def nprobe(self, lists: int) -> None:
         if self._ivf is not None:
             self._ivf.nprobe = lists
+            if self._on_gpu is not None:
+                faiss.GpuParameterSpace().set_index_parameter(self._on_gpu, "nprobe", lists)
 
-    def search(self, unit_queries: np.ndarray, k: int) -> Neighbours:
-        """The `k` nearest rows: see `art2real.index.protocol.Shards`."""
+    def search(self, unit_queries: np.ndarray, k: int, parameters: Any = None) -> Neighbours:
+        """The `k` nearest rows: see `art2real.index.protocol.Shards`.
+
+        Args:
+            parameters: `faiss.SearchParameters` of the index's type, for a search on the CPU; None: as it is
+                set.
+
+        Raises:
+            RuntimeError: the index's type takes no such parameters.
+        """
         if self.threads is not None:
             # OpenMP keeps this for each calling thread, so it has to be said where the search is.
             faiss.omp_set_num_threads(self.threads)
-        scores, positions = self._searcher.search(np.ascontiguousarray(unit_queries, dtype=np.float32), k)
+        on_gpu = self._on_gpu is not None and parameters is None and k <= gpu.MOST_NEIGHBOURS
+        searcher = self._on_gpu if on_gpu else self.index
+        queries = np.ascontiguousarray(unit_queries, dtype=np.float32)
+        scores, positions = searcher.search(queries, k, params=parameters)
         if self.index.metric_type == faiss.METRIC_L2:
             scores = 1.0 - 0.5 * scores  # |a - b|^2 = 2 - 2 a·b
         missing = positions < 0
@@ -117,7 +135,7 @@ class LocalShards:
 
     def __init__(self, shards: Sequence[IndexShard]) -> None:
         """`shards`: in the order of their rows."""
-        self.shards = tuple(shards)
+        self.shards = shards
 
     def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
         return [shard.search(unit_queries, k) for shard in self.shards]

@@ -57,6 +57,14 @@ def test_a_bank_and_its_index_for_real(tmp_path):
     assert "Traceback" not in done.stderr
     assert MemoryBank.open(tmp_path / "bank").rows(Scale(8, 5)) == rows
 
+    write_photos(tmp_path / "more", 2, seed=70)
+    options = ["--out", "bank", "--append", "--json"]
+    done = subprocess.run([*COMMAND, "more", *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [grown] = json.loads(done.stdout)["index"]
+    assert (grown["rows"], grown["rows_added"], grown["lacks_rows"]) == (rows + 2 * 81, 2 * 81, 0)
+    assert (grown["shards"], grown["factory"]) == (2, index["factory"])
+
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_a_build_that_is_ended_resumes_to_the_same_bytes(tmp_path, end):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from art2real.cli.build_index import _Size
 from art2real.cli.main import main
 from art2real.index.manifest import describe
-from tests.index.banks import make_bank, make_half_plain_bank
+from tests.index.banks import append_photos, make_bank, make_half_plain_bank
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_dry_run_says_what_would_be_built(bank: Path, capsys: pytest.CaptureFixt
     assert (first["size"], first["stride"], first["rows"], first["shards"]) == (8, 4, 484, 2)
     assert first["bytes"] == 484 * (2 * 192 + 8) + 3 * 4 * 4 * 192
     code, text, _ = run(capsys, "build-index", bank, "--dry-run")
-    assert text.splitlines()[0] == "8:4  Flat, 484 rows in 1 shard, about 0 MiB"
+    assert text.splitlines()[0] == ("8:4  Flat, 484 rows in 1 shard, about 372 kB, 702 MB of memory to build")
     assert describe(bank) == []
 
 
@@ -44,6 +45,10 @@ def test_dry_run_says_what_would_be_built(bank: Path, capsys: pytest.CaptureFixt
         (["--shards", "0"], 2, "--shards"),
         (["--min-recall", "2"], 2, "--min-recall"),
         (["--min-contrast", "-1"], 2, "--min-contrast"),
+        (["--memory", "16"], 2, "--memory': '16' is not a size; write for example 16GB"),
+        (["--memory", "300 kB", "--dry-run"], 1, "an index of 0.5 MB does not fit into the 0.3 MB"),
+        (["--device", "tpu"], 2, "--device"),
+        (["--device", "gpu", "--factory", "HNSW16"], 2, "--device gpu: FAISS has no version of HNSW16"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -76,6 +81,33 @@ def test_it_builds_keeps_and_warns(bank: Path) -> None:
     assert "index steps: 6 of 6" in done.stderr
     assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("16GB", 16 * 10**9), ("1.5 TB", 15 * 10**11), ("20 MB", 2 * 10**7), ("7B", 7)]
+)
+def test_sizes_are_decimal(text: str, count: int) -> None:
+    assert _Size().convert(text, None, None) == count
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_appended_photos_are_added_and_drift_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = make_bank(tmp_path, photos=6, per_shard=3).path
+    options = ["--factory", "IVF64,SQ8", "--shards", "2", "--min-recall", "0.8"]
+    assert run(capsys, "build-index", bank, *options)[0] == 0
+    append_photos(tmp_path, 12, seed=50, dark=True)
+    code, text, _ = run(capsys, "build-index", bank, "--dry-run", "--json")
+    assert code == 0
+    [wide, _] = json.loads(text)["index"]
+    assert (wide["factory"], wide["shards"], wide["complete"]) == ("IVF64,SQ8", 6, False)
+    code, text, errors = run(capsys, "build-index", bank)
+    assert (code, text.splitlines()[0].split(" rows in ")[0]) == (0, "8:4  IVF64,SQ8, 2,178")
+    assert "warning: the index at scale 8:4 (IVF64,SQ8) was trained before 1,452 rows" in errors
+    assert "the quantizer has drifted" in errors
+    code, text, _ = run(capsys, "build-index", bank, "--dry-run")
+    assert text.splitlines()[0].startswith("8:4  IVF64,SQ8, 2,178 rows in 6 shards, complete, ")
 
 
 @pytest.mark.usefixtures("ray_cluster")

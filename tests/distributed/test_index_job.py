@@ -14,8 +14,17 @@ from art2real.errors import UsageError, UserError
 from art2real.index.audit import make_queries
 from art2real.index.exact import ExactRetriever
 from art2real.index.manifest import describe, index_folder, read_manifest
+from art2real.index.order import order
 from art2real.index.retriever import open_retriever
-from tests.index.banks import NARROW, WIDE, index_bank, make_bank, make_half_plain_bank, request
+from tests.index.banks import (
+    NARROW,
+    WIDE,
+    append_photos,
+    index_bank,
+    make_bank,
+    make_half_plain_bank,
+    request,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -115,14 +124,35 @@ def test_near_constant_rows_are_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def test_an_index_follows_its_bank(tmp_path: Path) -> None:
-    small, bank = (make_bank(tmp_path / str(count), photos=count, per_shard=3).path for count in (6, 9))
-    build_index(small)
-    shutil.copytree(small / "index", bank / "index")  # as if three photos had been appended
-    with pytest.raises(UserError, match=r"scale 8:4 lacks 1 shard \(363 rows\) that was appended since"):
-        build_index(bank)
+    bank = make_bank(tmp_path, photos=6, per_shard=3).path
+    build_index(bank, factory="IVF8,SQfp16", shards=2, min_recall=0.5)
+    kept = {path: path.stat().st_mtime_ns for path in (bank / "index").rglob("*.index")}
+    append_photos(tmp_path, 3, seed=50)
     assert [each["lacks_rows"] for each in describe(bank)] == [363, 432]
-    build_index(bank, overwrite=True)
+    steps: list[str] = []
+    summaries = build_index(bank, on_progress=lambda done, total, step: steps.append(step))
+    assert sorted(steps) == sorted(
+        f"{scale} {step}" for scale in (WIDE, NARROW) for step in ("trained", "shard 2 added", "audited")
+    )
+    assert [(each["factory"], each["shards"]) for each in summaries] == [("IVF8,SQfp16", 3)] * 2
     assert [each["lacks_rows"] for each in describe(bank)] == [0, 0]
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+    opened = MemoryBank.open(bank)
+    rows = np.arange(opened.rows(WIDE))
+    found = open_retriever(opened, WIDE, threads=1).search(opened.vectors(WIDE, rows), 1)[1][:, 0]
+    assert (found == rows).mean() > 0.95
+    assert build_index(bank) == summaries
+    anew = build_index(bank, overwrite=True, factory="IVF8,SQfp16", shards=2, min_recall=0.5)
+    assert [(each["shards"], each["rows_added"]) for each in anew] == [(2, 0)] * 2
+
+
+def test_memory_is_checked_before_anything_is_written(bank: Path) -> None:
+    with pytest.raises(UserError, match=r"does not fit into the 1\.0 MB that it may take"):
+        build_index(bank, memory=10**6)
+    with pytest.raises(UserError, match=r"--shards \d+, or a --factory of shorter codes"):
+        order(MemoryBank.open(bank), node=600_000_000)
+    assert not (bank / "index").exists()
 
 
 def test_no_bank(tmp_path: Path) -> None:

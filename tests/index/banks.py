@@ -11,7 +11,7 @@ from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.bank_build import build_bank
 from art2real.data.manifest import BankSettings
-from art2real.index.build import add_shard, finish, plan
+from art2real.index.build import add_shard, finish, kept_parts, plan
 from art2real.index.learn import train
 from art2real.index.manifest import IndexManifest, Request
 from tests.pictures import make_photo, write_photos
@@ -48,6 +48,22 @@ def make_half_plain_bank(folder: Path) -> MemoryBank:
     return MemoryBank.open(folder / "bank")
 
 
+def append_photos(folder: Path, photos: int, *, seed: int, dark: bool = False) -> MemoryBank:
+    """The bank of `make_bank` in `folder`, with more photos, or with dark noise that resembles none.
+
+    What is dark has less contrast than a photo, and no patch like any of theirs.
+    """
+    more = folder / f"more-{seed}"
+    write_photos(more, photos, height=48, width=48, seed=seed)
+    if dark:
+        for number, path in enumerate(sorted(more.iterdir())):
+            noise = np.random.default_rng([seed, number]).integers(0, 60, (48, 48, 3), np.uint8)
+            path.unlink()
+            Image.fromarray(noise).save(path.with_suffix(".png"))
+    build_bank(more, folder / "bank", MemoryBank.open(folder / "bank").manifest.settings, mode="append")
+    return MemoryBank.open(folder / "bank")
+
+
 def request(
     factory: str = "auto",
     *,
@@ -62,10 +78,11 @@ def request(
 
 
 def index_bank(bank: MemoryBank, scale: Scale, wanted: Request) -> IndexManifest:
-    """Builds the index of one scale, all steps in this process."""
+    """Builds the index of one scale, or adds to it what was appended, all steps in this process."""
+    kept = kept_parts(bank, scale)
     trained = train(bank, scale, wanted)
     parts = [
         add_shard(bank, scale, trained, number, numbers)
-        for number, numbers in enumerate(plan(bank, wanted.shards))
+        for number, numbers in enumerate(plan(bank, wanted.shards, kept), len(kept))
     ]
-    return finish(bank, scale, trained, parts)
+    return finish(bank, scale, trained, [*kept, *parts])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import faiss
+import numpy as np
 import pytest
 
+from art2real.core.scale import Scale
 from art2real.errors import UsageError
-from art2real.index.factory import choose, list_count, parse, resolve
+from art2real.index.factory import bytes_per_row, candidates, list_count, parse, resolve
+from art2real.index.gpu import gpu_storage
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,7 @@ from art2real.index.factory import choose, list_count, parse, resolve
 def test_choice_follows_dimension_and_rows(
     dimension: int, rows: int, factory: str, metric: str, rerank: int
 ) -> None:
-    spec = choose(dimension, rows)
+    spec = resolve("auto", dimension, rows)
     assert (spec.factory, spec.metric, spec.rerank) == (factory, metric, rerank)
 
 
@@ -59,3 +63,45 @@ def test_unknown_types_are_refused_in_one_line(text: str) -> None:
         resolve(text, 48, 1000)
     assert "\n" not in str(refused.value)
     assert "index_factory.cpp" not in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 16, 32])
+@pytest.mark.parametrize("rows", [500, 10_000, 5_000_000])
+def test_candidates_shrink_and_all_go_onto_a_gpu(size: int, rows: int) -> None:
+    dimension = Scale(size, 4).dimension
+    indexes = [spec.new(dimension) for spec in candidates("auto", dimension, rows)]
+    sizes = [bytes_per_row(index) for index in indexes]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert len(sizes) == (1 if rows == 500 else 3)
+    assert None not in [gpu_storage(index) for index in indexes]
+
+
+def test_a_factory_string_allows_one_type() -> None:
+    assert [spec.factory for spec in candidates("IVF64,SQ8", 48, 10**6)] == ["IVF64,SQ8"]
+
+
+@pytest.mark.parametrize(
+    "factory",
+    ["Flat", "SQ8", "IVF4,SQfp16", "PCA32,IVF4,SQ8", "PCA32,IVF4,PQ8", "IVF4,SQ8,RFlat", "HNSW16"],
+)
+def test_bytes_a_row_are_those_of_the_file(factory: str) -> None:
+    index = parse(factory, 48).new(48)
+    rows = np.random.default_rng(0).normal(size=(4000, 48)).astype(np.float32)
+    index.train(rows)
+    index.add(rows[:1000])
+    before = faiss.serialize_index(index).nbytes
+    index.add(rows[1000:])
+    added = (faiss.serialize_index(index).nbytes - before) / 3000
+    assert bytes_per_row(index) == pytest.approx(added, rel=0.15 if factory == "HNSW16" else 0.001)
+
+
+def test_scalar_codes_leave_the_extremes_out() -> None:
+    """With one value a hundred times the others, codes over the whole range would hardly tell those apart."""
+    rows = np.random.default_rng(0).normal(size=(4000, 48)).astype(np.float32)
+    rows[0] *= 100
+    for factory in ("SQ8", "IVF1,SQ8"):
+        index = parse(factory, 48).new(48)
+        index.train(rows)
+        index.add(rows)
+        decoded = index.sa_decode(index.sa_encode(rows[1:]))
+        assert np.abs(decoded - rows[1:]).mean() < 0.02

@@ -16,10 +16,8 @@ from art2real.errors import UserError
 from art2real.index.audit import make_queries
 from art2real.index.build import discard, plan
 from art2real.index.exact import ExactRetriever
-from art2real.index.left_out import RowNumbers
 from art2real.index.manifest import read_manifest
 from art2real.index.retriever import BankRetriever, merge, open_retriever, unit_rows
-from art2real.index.shard import IndexShard, LocalShards
 from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
 
 
@@ -103,63 +101,6 @@ def test_merge_orders_ties_by_row_and_missing_last() -> None:
     scores, rows = merge([left, right], 6)
     assert rows.tolist() == [[3, 8, 2, 9, 4, -1]]
     assert scores[0].tolist() == pytest.approx([0.9, 0.9, 0.5, 0.5, 0.2, lost])
-
-
-@pytest.mark.parametrize("factory", ["Flat", "PCA64,IVF8,SQfp16"])
-def test_more_neighbours_than_rows(tmp_path: Path, factory: str) -> None:
-    small = make_bank(tmp_path, photos=4)
-    retriever = opened(small, WIDE, factory, shards=4)
-    total = small.rows(WIDE)
-    scores, rows = retriever.search(make_queries(small, WIDE, 3, seed=0), total + 10)
-    found = [set(row[row >= 0].tolist()) for row in rows]
-    assert found == [set(range(total))] * 3
-    assert (rows[:, total:] == -1).all()
-    assert np.isneginf(scores[:, total:]).all()
-    assert np.isfinite(scores[:, :total]).all()
-
-
-@pytest.mark.parametrize("factory", ["Flat", "PCA64,IVF8,SQfp16"])
-@pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_broken_queries_have_no_rows_and_leave_others_alone(
-    bank: MemoryBank, factory: str, broken: float
-) -> None:
-    retriever = opened(bank, WIDE, factory)
-    queries = make_queries(bank, WIDE, 4, seed=5)
-    expected = retriever.search(queries, 3)
-    spoilt = queries.copy()
-    spoilt[1, 7] = broken
-    scores, rows = retriever.search(spoilt, 3)
-    assert (rows[1] == -1).all()
-    assert np.isneginf(scores[1]).all()
-    np.testing.assert_array_equal(rows[[0, 2, 3]], expected[1][[0, 2, 3]])
-    exact_rows = ExactRetriever(bank, WIDE).search(spoilt, 3)[1]
-    assert (exact_rows[1] == -1).all()
-
-
-def test_a_query_equal_to_the_mean_scores_zero(bank: MemoryBank) -> None:
-    scores, rows = opened(bank, WIDE, "PCA64,IVF8,SQfp16").search(bank.mean(WIDE)[None], 3)
-    assert (rows >= 0).all()
-    np.testing.assert_array_equal(scores, 0)
-
-
-def test_wrong_queries_are_refused(bank: MemoryBank) -> None:
-    retriever = opened(bank, WIDE, "Flat")
-    with pytest.raises(ValueError, match=r"\[N, 192\] at scale 8:4, got \[2, 48\]"):
-        retriever.search(np.zeros((2, 48), np.float32), 1)
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        retriever.search(np.zeros((2, 192), np.float32), 0)
-    scores, rows = retriever.search(np.zeros((0, 192), np.float32), 2)
-    assert scores.shape == rows.shape == (0, 2)
-
-
-def test_an_empty_shard_finds_nothing() -> None:
-    filled = faiss.IndexFlatIP(8)
-    filled.add(np.eye(8, dtype=np.float32))
-    shards = LocalShards([IndexShard(faiss.IndexFlatIP(8), RowNumbers(0)), IndexShard(filled, RowNumbers(0))])
-    scores, rows = merge(shards.search(np.eye(8, dtype=np.float32)[:2], 2), 1)
-    assert rows.tolist() == [[0], [1]]
-    assert scores.tolist() == [[1.0], [1.0]]
-    assert [sizes.tolist() for sizes in shards.cell_sizes()] == [[0], [8]]
 
 
 def test_draws_are_uniform_inside_their_cell(bank: MemoryBank) -> None:
