@@ -82,7 +82,7 @@ def _train(
     from art2real.training.plan import claimed_cpus
     from art2real.training.run_folder import RunFolder
 
-    cpus = claimed_cpus(config.cluster, plan.index_shards, cores())
+    cpus = claimed_cpus(config.cluster, plan.index_actors, cores())
     with session(address, cpus=cpus), progress(plan.total_steps, "steps") as bar:
         # Ray reads how it authenticates when it is imported, and the session decides that.
         from art2real.distributed.train_job import run_training
@@ -133,7 +133,7 @@ def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json
         "steps_done": begun,
         "parameters": parameters,
         "workers": config.cluster.workers,
-        "index_shards": plan.index_shards,
+        "index_actors": plan.index_actors,
         "run": None if run is None else str(run.path),
     }
     lines = [
@@ -146,6 +146,6 @@ def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json
         "contextual  none: plain CycleGAN"
         if plan.bank is None
         else f"contextual  {config.contextual.estimator} at weight {plan.weight:g}, scales "
-        f"{', '.join(map(str, plan.scales))}, {plan.index_shards} index shards of {plan.bank.path}",
+        f"{', '.join(map(str, plan.scales))}, {plan.index_actors} index actors of {plan.bank.path}",
     ]
     emit(data, as_json, "\n".join(lines))

@@ -122,7 +122,31 @@ class Cluster(Section):
     use_gpu: bool | None = Field(None, description="a GPU for each worker; none: where the cluster has them")
     index_cpus: float = Field(0.5, ge=0, description="CPUs that an index actor claims")
     index_gpus: float = Field(0.0, ge=0, description="share of a GPU that an index actor claims")
+    index_actors: int | None = Field(
+        None, ge=1, description="index actors of each scale, which share its shards; none: one a shard"
+    )
+    index_replicas: int = Field(
+        1, ge=1, description="processes that hold the same shards, on different nodes where there are several"
+    )
+    query_timeout: float = Field(
+        120.0,
+        gt=0,
+        description="seconds an index actor has for an answer, its restart included; then another replica is "
+        "asked, or the shard is lost",
+    )
+    on_missing_shard: Literal["error", "skip"] = Field(
+        "error", description="what a lost index shard means: the run ends, or goes on without its rows"
+    )
+    patches_from: Literal["auto", "bank", "owners"] = Field(
+        "auto",
+        description="where workers get patches: the bank's files, or the index actors that own them; "
+        "auto: owners on several nodes",
+    )
     max_failures: int = Field(3, ge=-1, description="restarts of the worker group; -1: without end")
+
+    def actors_of(self, shards: int) -> int:
+        """Index actors that hold a scale of so many shards, replicas included."""
+        return self.index_replicas * min(self.index_actors or shards, shards)
 
 
 class TrainingConfig(Section):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import ray
 
+from art2real.config.tree import Cluster
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.distributed.actor_shards import ActorShards, ScaleActors
+from art2real.distributed.index_actor import IndexActor
 from art2real.errors import UserError
-from art2real.index.manifest import check_index
-from art2real.index.protocol import Neighbours
-from art2real.index.shard import IndexShard
+from art2real.index.manifest import IndexManifest, check_index
 
 if TYPE_CHECKING:
     from art2real.index.retriever import BankRetriever
@@ -26,85 +27,50 @@ _START_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class IndexActors:
-    """Handles of running index actors; may be sent to other processes."""
+    """Running index actors; may be sent to other processes."""
 
     trained: dict[str, str]
     """By scale's name, the checksum of what its shards share: tells which index they hold."""
-    handles: dict[str, tuple[Any, ...]]
-    """By scale's name, one actor a shard, in the order of their rows."""
+    scales: dict[str, ScaleActors]
+    """By scale's name."""
+    cluster: Cluster
+    """How they were started and are asked."""
+    own_patches: bool
+    """Whether patches are fetched from them."""
+
+    @property
+    def handles(self) -> list[Any]:
+        """Of all actors, replicas included."""
+        return [handle for actors in self.scales.values() for each in actors.replicas for handle in each]
 
     def stop(self) -> None:
         """Ends the actors. They also end with the process that started them."""
-        for handles in self.handles.values():
-            for handle in handles:
-                ray.kill(handle)
+        for handle in self.handles:
+            ray.kill(handle)
 
 
-class _ShardActor:
-    """One index shard. What it needs to start is a path, so that Ray can start it again anywhere."""
-
-    def __init__(self, path: str, nprobe: int, threads: int, gpu: bool) -> None:
-        self._problem: UserError | None = None
-        try:
-            self._shard = IndexShard.load(Path(path), nprobe, threads)
-            if gpu:
-                self._shard.to_gpu(0)  # Ray shows an actor its own GPUs only, numbered from 0
-        except UserError as error:
-            # Raised by each call instead: an actor that cannot be made only says that it died.
-            self._problem = error
-
-    def search(self, unit_queries: np.ndarray, k: int) -> Neighbours:
-        return self._loaded().search(unit_queries, k)
-
-    def cell_sizes(self) -> np.ndarray:
-        return self._loaded().cell_sizes()
-
-    def rows_at(self, cells: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        return self._loaded().rows_at(cells, offsets)
-
-    def _loaded(self) -> IndexShard:
-        if self._problem is not None:
-            raise self._problem
-        return self._shard
-
-
-def start_index_actors(
-    bank: Path, scales: Sequence[Scale], *, num_cpus: float, num_gpus: float, threads: int
-) -> IndexActors:
-    """Starts one actor for each index shard of the given scales, and waits until all have loaded.
+def start_index_actors(bank: Path, scales: Sequence[Scale], cluster: Cluster) -> IndexActors:
+    """Starts the index actors of the given scales as `cluster` says, and waits until all have loaded.
 
     Ray has to be initialised, and the bank's folder the same on every node. An actor that dies is started
-    again, on another node if need be, and its unanswered queries are put to it again.
-
-    Args:
-        bank: folder of a memory bank with an index.
-        num_cpus: CPUs that an actor claims. num_gpus: share of a GPU; above 0 the index is copied onto it.
-        threads: that a search uses on the CPU.
+    again, on another node if need be, and its unanswered queries are asked again (see `ActorShards`).
 
     Raises:
         UserError: no index, one that does not belong to the bank, a damaged file, or no room for an actor.
     """
     opened = MemoryBank.open(bank)
-    actor = ray.remote(_ShardActor).options(
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        max_restarts=-1,
-        max_task_retries=-1,
-        scheduling_strategy="SPREAD",
-    )
     trained: dict[str, str] = {}
-    handles: dict[str, tuple[Any, ...]] = {}
+    started: dict[str, ScaleActors] = {}
     for scale in scales:
         manifest = check_index(opened, scale)
         trained[scale.name] = manifest.trained.identity
-        handles[scale.name] = tuple(
-            actor.remote(str((bank / part.file.path).resolve()), manifest.nprobe, threads, num_gpus > 0)
-            for part in manifest.parts
-        )
-    actors = IndexActors(trained, handles)
+        started[scale.name] = _start(bank.resolve(), scale, manifest, cluster)
+    from_owners = cluster.patches_from == "owners" or (
+        cluster.patches_from == "auto" and sum(node["Alive"] for node in ray.nodes()) > 1
+    )
+    actors = IndexActors(trained, started, cluster, from_owners)
     try:
-        every = [handle for scale_handles in handles.values() for handle in scale_handles]
-        _answers([handle.cell_sizes.remote() for handle in every], timeout=_START_SECONDS)
+        _wait_until_loaded(actors.handles)
     except BaseException:
         actors.stop()
         raise
@@ -117,7 +83,7 @@ def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) ->
     Raises:
         UserError: the actors hold no index of this scale of the bank, or an older one.
     """
-    # An actor imports this module too, and has no use for torch.
+    # An actor imports no torch, and this module is imported where it is started.
     from art2real.index.retriever import BankRetriever
 
     trained = check_index(bank, scale).trained
@@ -126,42 +92,59 @@ def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) ->
             f"the index actors hold another index than bank {bank.path} has at scale {scale}; "
             "start them again"
         )
-    return BankRetriever(bank, scale, ActorShards(actors.handles[scale.name]), trained)
+    shards = ActorShards(
+        bank, scale, actors.scales[scale.name], actors.cluster, from_owners=actors.own_patches
+    )
+    return BankRetriever(bank, scale, shards, trained, fetcher=shards)
 
 
-class ActorShards:
-    """Implements `art2real.index.protocol.Shards`: all shards are asked at once."""
+def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) -> ScaleActors:
+    """Places the actors of one scale, without waiting for them."""
+    on_gpu = cluster.index_gpus > 0
+    actor = ray.remote(
+        num_cpus=cluster.index_cpus,
+        num_gpus=cluster.index_gpus,
+        max_restarts=-1,
+        max_task_retries=0,  # who asks knows the time limit and the other replicas
+        concurrency_groups={"rows": 1, "health": 1},
+        scheduling_strategy="SPREAD",
+    )(IndexActor)
+    shards = range(len(manifest.parts))
+    count = min(cluster.index_actors or len(shards), len(shards))
+    ends = [len(shards) * number // count for number in range(count + 1)]
+    held = tuple(tuple(shards[begin:end]) for begin, end in pairwise(ends))
+    # Replicas are placed one after the other: Ray takes the nodes in turn, so they come to different ones.
+    replicas = tuple(
+        tuple(
+            actor.remote(
+                str(bank),
+                str(scale),
+                [str(bank / manifest.parts[shard].file.path) for shard in mine],
+                manifest.nprobe,
+                max(1, round(cluster.index_cpus)),
+                on_gpu,
+            )
+            for _ in range(cluster.index_replicas)
+        )
+        for mine in held
+    )
+    return ScaleActors(tuple(part.first_row for part in manifest.parts), held, replicas)
 
-    def __init__(self, handles: Sequence[Any]) -> None:
-        self.handles = tuple(handles)
 
-    def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
-        queries = ray.put(unit_queries)  # once for all shards
-        return _answers([handle.search.remote(queries, k) for handle in self.handles])
-
-    def cell_sizes(self) -> list[np.ndarray]:
-        return _answers([handle.cell_sizes.remote() for handle in self.handles])
-
-    def rows_at(self, cells: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> list[np.ndarray]:
-        asked = zip(self.handles, cells, offsets, strict=True)
-        return _answers([handle.rows_at.remote(mine, at) for handle, mine, at in asked])
-
-
-def _answers(requests: list[ray.ObjectRef], timeout: float | None = None) -> list[Any]:
+def _wait_until_loaded(handles: Sequence[Any]) -> None:
     try:
-        answers: list[Any] = ray.get(requests, timeout=timeout)
-        return answers
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
+        loaded = ray.get([handle.cell_sizes.remote() for handle in handles], timeout=_START_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise UserError(
-            f"the index actors did not start within {timeout:.0f} seconds: the cluster has no room for "
-            f"{len(requests)} of them; give it more CPUs or GPUs, or let each claim less"
+            f"the index actors did not start within {_START_SECONDS:.0f} seconds: the cluster has no room "
+            f"for {len(handles)} of them; give it more CPUs or GPUs, or let each claim less"
         ) from None
-    except ray.exceptions.RayActorError:
+    except ray.exceptions.RayActorError as error:
         raise UserError(
-            "an index actor is lost and was not started again: it was stopped, or the process that started "
-            "it has ended; start the run again"
+            f"an index actor died while it loaded its shards ({str(error).splitlines()[0][:120]}); "
+            "look whether its node has memory for them"
         ) from None
+    for answers in loaded:
+        for answer in answers:
+            if isinstance(answer, UserError):
+                raise answer

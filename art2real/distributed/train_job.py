@@ -103,7 +103,7 @@ def run_training(
             resume_from=kept[-1][1] if kept else None,
             scales=plan.scales,
             actors=actors,
-            cpus=worker_cpus(config.cluster, plan.index_shards, largest_node_cpus()),
+            cpus=worker_cpus(config.cluster, plan.index_actors, largest_node_cpus()),
         )
         outcome = _fit(_trainer(assignment), run, plan.total_steps, on_progress, on_interrupt)
     except BaseException:
@@ -120,14 +120,7 @@ def run_training(
 def _start_actors(config: TrainingConfig, plan: Plan) -> IndexActors | None:
     if plan.bank is None:
         return None
-    cluster = config.cluster
-    return start_index_actors(
-        plan.bank.path.absolute(),
-        plan.scales,
-        num_cpus=cluster.index_cpus,
-        num_gpus=cluster.index_gpus,
-        threads=max(1, round(cluster.index_cpus)),
-    )
+    return start_index_actors(plan.bank.path.absolute(), plan.scales, config.cluster)
 
 
 def _absolute(config: TrainingConfig) -> TrainingConfig:
@@ -235,16 +228,17 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
         return None  # left by a worker of the group before this one: the same would happen again
     torch.set_num_threads(max(1, int(assignment.cpus)))
     latest = ray.train.get_checkpoint()
+    device = ray.train.torch.get_device()
     try:
         return train_loop(
             config,
             run,
-            sources=_sources(assignment),
+            sources=_sources(assignment, device),
             report=_report,
             resume_from=assignment.resume_from if latest is None else Path(latest.path),
             rank=rank,
             world_size=world_size,
-            device=ray.train.torch.get_device(),
+            device=device,
             wrap=ray.train.torch.prepare_model,
         )
     except UserError as error:
@@ -254,12 +248,12 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
         return None
 
 
-def _sources(assignment: _Assignment) -> dict[Scale, PatchSource]:
+def _sources(assignment: _Assignment, device: torch.device) -> dict[Scale, PatchSource]:
     if assignment.actors is None or assignment.config.contextual.bank is None:
         return {}
     bank = MemoryBank.open(Path(assignment.config.contextual.bank))
     return {
-        scale: RetrievedScale(bank, scale, open_actor_retriever(bank, scale, assignment.actors))
+        scale: RetrievedScale(bank, scale, open_actor_retriever(bank, scale, assignment.actors), device)
         for scale in assignment.scales
     }
 

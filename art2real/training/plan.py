@@ -29,8 +29,8 @@ class Plan:
     bank: MemoryBank | None
     """None: plain CycleGAN."""
     scales: tuple[Scale, ...]
-    index_shards: int
-    """Index shards of all these scales together."""
+    index_actors: int
+    """Processes that hold the index shards of all these scales."""
     weight: float
     """Of the contextual loss; 0 for plain CycleGAN."""
 
@@ -69,7 +69,7 @@ def estimator_of(config: TrainingConfig) -> Estimator:
     )
 
 
-def worker_cpus(cluster: Cluster, index_shards: int, cpus: float) -> float:
+def worker_cpus(cluster: Cluster, index_actors: int, cpus: float) -> float:
     """CPUs that each worker claims and computes with, on a node of so many.
 
     Where the settings leave it open, as many as let all workers and index actors be on one node together:
@@ -77,14 +77,14 @@ def worker_cpus(cluster: Cluster, index_shards: int, cpus: float) -> float:
     """
     if cluster.cpus_per_worker is not None:
         return cluster.cpus_per_worker
-    return max(1, int((cpus - index_shards * cluster.index_cpus) / cluster.workers))
+    return max(1, int((cpus - index_actors * cluster.index_cpus) / cluster.workers))
 
 
-def claimed_cpus(cluster: Cluster, index_shards: int, cores: int) -> float:
+def claimed_cpus(cluster: Cluster, index_actors: int, cores: int) -> float:
     """CPUs that a run on one machine claims at the same time: its workers, which get all of the machine's
     cores where the settings leave it open, and its index actors, which work while the workers wait."""
-    index = index_shards * cluster.index_cpus
-    return cluster.workers * worker_cpus(cluster, index_shards, cores + index) + index
+    index = index_actors * cluster.index_cpus
+    return cluster.workers * worker_cpus(cluster, index_actors, cores + index) + index
 
 
 def plan_run(config: TrainingConfig) -> Plan:
@@ -97,7 +97,7 @@ def plan_run(config: TrainingConfig) -> Plan:
     paintings = len(list_images(Path(config.data.paintings)))
     photos = len(list_images(Path(config.data.photos)))
     epoch = steps_per_epoch(paintings, photos, config.schedule.batch_size * config.cluster.workers)
-    bank, scales, shards = _bank(config)
+    bank, scales, actors = _bank(config)
     return Plan(
         paintings=paintings,
         photos=photos,
@@ -105,7 +105,7 @@ def plan_run(config: TrainingConfig) -> Plan:
         total_steps=total_steps(config.schedule, epoch),
         bank=bank,
         scales=scales,
-        index_shards=shards,
+        index_actors=actors,
         weight=contextual_weight(config),
     )
 
@@ -128,12 +128,12 @@ def _bank(config: TrainingConfig) -> tuple[MemoryBank | None, tuple[Scale, ...],
                     f"bank {bank.path} has no scale {scale}, which contextual.scales names; it has "
                     f"{', '.join(map(str, bank.scales))}"
                 )
-    shards = 0
+    actors = 0
     for scale in scales:
         if scale.size > config.data.crop_size:
             raise UsageError(
                 f"data.crop_size {config.data.crop_size} is smaller than the patches of scale {scale} "
                 f"in bank {bank.path}; use a larger crop, or name smaller scales in contextual.scales"
             )
-        shards += len(check_index(bank, scale).parts)
-    return bank, scales, shards
+        actors += config.cluster.actors_of(len(check_index(bank, scale).parts))
+    return bank, scales, actors

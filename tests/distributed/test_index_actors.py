@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
 
+from art2real.config.tree import Cluster
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
-from art2real.distributed.index_actors import (
-    ActorShards,
-    IndexActors,
-    open_actor_retriever,
-    start_index_actors,
-)
+from art2real.distributed.actor_shards import ActorShards
+from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
 from art2real.errors import UserError
 from art2real.index.audit import make_queries
 from art2real.index.build import discard
@@ -38,7 +32,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> MemoryBank:
 
 
 def started(bank: MemoryBank) -> IndexActors:
-    return start_index_actors(bank.path, [WIDE, NARROW], num_cpus=0.5, num_gpus=0, threads=1)
+    return start_index_actors(bank.path, [WIDE, NARROW], Cluster(patches_from="owners"))
 
 
 @pytest.fixture(scope="module")
@@ -78,44 +72,10 @@ def test_handles_work_in_other_processes(bank: MemoryBank, actors: IndexActors) 
 
 
 def test_an_actor_holds_no_torch(actors: IndexActors) -> None:
-    [handle] = actors.handles[NARROW.name]
+    [[handle]] = actors.scales[NARROW.name].replicas
     modules = ray.get(handle.__ray_call__.remote(lambda _: set(__import__("sys").modules)))
     assert "faiss" in modules
     assert "torch" not in modules
-
-
-def test_a_killed_actor_comes_back_and_answers_the_same(bank: MemoryBank) -> None:
-    actors = started(bank)
-    try:
-        retriever = open_actor_retriever(bank, NARROW, actors)
-        queries = make_queries(bank, NARROW, 2000, seed=3)
-        expected = retriever.search(queries, 5)
-        [handle] = actors.handles[NARROW.name]
-        process = ray.get(handle.__ray_call__.remote(lambda _: os.getpid()))
-        answers: list[tuple[np.ndarray, np.ndarray]] = []
-        # The actor stops in mid-query, and nothing but its death can make the query go on.
-        os.kill(process, signal.SIGSTOP)
-        asking = threading.Thread(target=lambda: answers.append(retriever.search(queries, 5)))
-        asking.start()
-        time.sleep(0.5)
-        assert asking.is_alive()
-        os.kill(process, signal.SIGKILL)
-        asking.join(timeout=60)
-        assert not asking.is_alive()
-        for before, after in zip(expected, answers[0], strict=True):
-            np.testing.assert_array_equal(before, after)
-        assert ray.get(handle.__ray_call__.remote(lambda _: os.getpid())) != process
-    finally:
-        actors.stop()
-
-
-def test_a_lost_actor_is_a_clear_error(bank: MemoryBank) -> None:
-    actors = started(bank)
-    retriever = open_actor_retriever(bank, WIDE, actors)
-    actors.stop()
-    with pytest.raises(UserError, match="an index actor is lost") as lost:
-        retriever.search(make_queries(bank, WIDE, 2, seed=0), 1)
-    assert "\n" not in str(lost.value)
 
 
 def test_a_damaged_shard_is_named_at_the_start(tmp_path: Path) -> None:
@@ -124,14 +84,14 @@ def test_a_damaged_shard_is_named_at_the_start(tmp_path: Path) -> None:
     part = index_folder(bank.path, NARROW) / "part-00001.index"
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"part-00001\.index has .* it is truncated") as refused:
-        start_index_actors(bank.path, [NARROW], num_cpus=0.5, num_gpus=0, threads=1)
+        start_index_actors(bank.path, [NARROW], Cluster())
     assert "\n" not in str(refused.value)
 
 
 def test_actors_of_an_older_index_are_refused(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, photos=4)
     index_bank(bank, NARROW, request("IVF4,Flat"))
-    actors = start_index_actors(bank.path, [NARROW], num_cpus=0.5, num_gpus=0, threads=1)
+    actors = start_index_actors(bank.path, [NARROW], Cluster())
     try:
         assert isinstance(open_actor_retriever(bank, NARROW, actors), BankRetriever)
         discard(bank, NARROW)
@@ -142,20 +102,74 @@ def test_actors_of_an_older_index_are_refused(tmp_path: Path) -> None:
         actors.stop()
 
 
+def test_any_number_of_shards_in_actors_answers_as_one_index_here(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, photos=8, per_shard=1)
+    queries = make_queries(bank, WIDE, 100, seed=4)
+    cells = np.arange(8).repeat(20)
+    for shards in (1, 2, 4, 8):
+        discard(bank, WIDE)
+        index_bank(bank, WIDE, request("PCA64,IVF8,SQfp16", shards=shards))
+        if shards == 1:
+            here = open_retriever(bank, WIDE, threads=1)
+            found = here.search(queries, 6)
+            cells = cells[here.cells()[1][cells] > 0]
+            drawn = here.draw(cells, np.random.default_rng(0))
+        actors = start_index_actors(bank.path, [WIDE], Cluster(index_actors=2, index_cpus=0.25))
+        there = open_actor_retriever(bank, WIDE, actors)
+        assert len(actors.handles) == min(2, shards)
+        assert len(there.shards.cell_sizes()) == shards
+        for mine, theirs in zip(found, there.search(queries, 6), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_array_equal(there.draw(cells, np.random.default_rng(0)), drawn)
+        actors.stop()
+
+
+def test_requests_at_the_same_time_are_answered_as_alone(bank: MemoryBank, actors: IndexActors) -> None:
+    retriever = open_actor_retriever(bank, WIDE, actors)
+    requests = [
+        (make_queries(bank, WIDE, 20 + 7 * number, seed=number), 1 + number % 2) for number in range(12)
+    ]
+    alone = [retriever.search(*each) for each in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        together = list(pool.map(lambda each: retriever.search(*each), requests))
+    for mine, theirs in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(mine[0], theirs[0])
+        np.testing.assert_array_equal(mine[1], theirs[1])
+
+
+def test_owners_send_the_patches_of_rows_in_their_order(bank: MemoryBank, actors: IndexActors) -> None:
+    shards = shards_of(bank, WIDE, actors)
+    rows = np.random.default_rng(0).integers(0, bank.rows(WIDE), 500)
+    patches = shards.fetch(rows)
+    assert patches.dtype == np.uint8
+    np.testing.assert_array_equal(patches, bank.patches(WIDE, rows))
+    assert shards.fetch(rows[:0]).shape == (0, 8, 8, 3)
+    for outside in (-1, bank.rows(WIDE)):
+        with pytest.raises(IndexError, match=f"got {outside} to {outside}"):
+            shards.fetch(np.array([outside]))
+
+
+def test_on_one_node_patches_come_from_the_banks_own_files(bank: MemoryBank) -> None:
+    actors = start_index_actors(bank.path, [NARROW], Cluster())
+    shards = shards_of(bank, NARROW, actors)
+    actors.stop()
+    rows = np.arange(5)
+    np.testing.assert_array_equal(shards.fetch(rows), bank.patches(NARROW, rows))
+
+
+def shards_of(bank: MemoryBank, scale: Scale, actors: IndexActors) -> ActorShards:
+    shards = open_actor_retriever(bank, scale, actors).shards
+    assert isinstance(shards, ActorShards)
+    return shards
+
+
+def test_actors_are_counted_with_their_replicas() -> None:
+    assert Cluster().actors_of(3) == 3
+    assert Cluster(index_actors=2, index_replicas=3).actors_of(5) == 6
+    assert Cluster(index_actors=9).actors_of(2) == 2
+
+
 def test_no_room_for_the_actors(bank: MemoryBank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 1.0)
     with pytest.raises(UserError, match=r"did not start within 1 seconds.*no room for 3"):
-        start_index_actors(bank.path, [WIDE, NARROW], num_cpus=100, num_gpus=0, threads=1)
-
-
-def test_all_shards_are_asked_at_once() -> None:
-    class Slow:
-        def cell_sizes(self) -> np.ndarray:
-            time.sleep(1.0)
-            return np.zeros(1, np.int64)
-
-    handles = [ray.remote(num_cpus=0.5)(Slow).remote() for _ in range(3)]
-    ray.get([handle.__ray_ready__.remote() for handle in handles])
-    began = time.monotonic()
-    assert len(ActorShards(handles).cell_sizes()) == 3
-    assert time.monotonic() - began < 2.5
+        start_index_actors(bank.path, [WIDE, NARROW], Cluster(index_cpus=100))

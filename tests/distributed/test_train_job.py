@@ -104,8 +104,8 @@ def test_a_stopped_run_goes_on_and_equals_a_run_without_ray(folder, bank):
         contextual={"bank": str(bank.path), "neighbours": 4, "draws": 64},
     )
     plan = plan_run(config)
-    assert plan.index_shards == 3
-    assert claimed_cpus(config.cluster, plan.index_shards, cores=16) == 2.5
+    assert plan.index_actors == 3
+    assert claimed_cpus(config.cluster, plan.index_actors, cores=16) == 2.5
     run = RunFolder.create(config, plan.facts)
     first = run_training(config, run, plan, on_progress=lambda step, total, losses: run.ask_to_stop())
     assert first.step < first.total == 100

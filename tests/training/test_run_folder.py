@@ -111,7 +111,7 @@ def test_a_plan_counts(tmp_path):
     config = tiny_config(tmp_path, schedule={"max_steps": None, "batch_size": 2}, cluster={"workers": 2})
     plan = plan_run(config)
     assert (plan.paintings, plan.photos, plan.steps_per_epoch, plan.total_steps) == (3, 5, 2, 400)
-    assert (plan.bank, plan.scales, plan.index_shards, plan.weight) == (None, (), 0, 0.0)
+    assert (plan.bank, plan.scales, plan.index_actors, plan.weight) == (None, (), 0, 0.0)
 
 
 def test_a_bank_that_is_not_there_is_named(tmp_path):
