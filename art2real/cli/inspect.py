@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from art2real.cli.common import emit, json_option, progress
+from art2real.cli.described.audit import audit_as_text, audit_bank
 from art2real.cli.described.bank import bank_as_text, describe_bank, verify_bank
 from art2real.cli.described.files import OnProgress
 from art2real.cli.described.index import describe_index, index_as_text, verify_index
@@ -28,26 +29,51 @@ from art2real.errors import UsageError, UserError
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Compare every file with its checksum.")
 @click.option(
+    "--audit",
+    is_flag=True,
+    help="Measure how true the index and the estimators of a memory bank are to all its rows. Takes minutes.",
+)
+@click.option(
+    "--image",
+    "images",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Image to audit with; may be repeated.  [default: 4 photos of the bank, mirrored and made soft]",
+)
+@click.option(
     "--out",
     metavar="FILE.png",
     type=click.Path(path_type=Path),
-    help="Draw random photos and patches of a memory bank into a picture.",
+    help="Draw random photos and patches of a memory bank into a picture; with --audit an affinity matrix.",
 )
 @json_option
-def command(path: Path, verify: bool, out: Path | None, as_json: bool) -> int:
+def command(
+    path: Path, verify: bool, audit: bool, images: tuple[Path, ...], out: Path | None, as_json: bool
+) -> int:
     """Describe the memory bank, index, run or checkpoint in the folder PATH.
 
     With --verify the exit code is 1 if a file is missing or damaged.
     """
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the picture is written as PNG; end its name in .png")
+    if images and not audit:
+        raise UsageError("--image: only an audit takes images; add --audit")
     kind = _kind_of(path)
-    if out is not None and kind is not _BANK:
-        raise UsageError(f"--out {out}: only a memory bank has a picture, and {path} is none; leave it out")
+    if kind is not _BANK and (out is not None or audit):
+        option, what = ("--audit", "an audit") if audit else (f"--out {out}", "a picture")
+        raise UsageError(f"{option}: only a memory bank has {what}, and {path} is none; leave it out")
     data = kind.describe(path)
     text = kind.as_text(data)
-    if out is not None:
+    if audit:
+        with progress(100, "percent audited") as bar:
+            data.update(
+                audit_bank(path, data["index"], images, out, lambda part: bar.update(round(100 * part, 1)))
+            )
+        text += "\n" + audit_as_text(data)
+    elif out is not None:
         _draw(path, out)
+    if out is not None:
         data["picture"] = str(out)
         text += f"\npicture: {out}"
     if verify:

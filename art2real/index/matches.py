@@ -1,9 +1,9 @@
-"""The real patches nearest to a few patches of an image, with the photos that they come from."""
+"""The real patches nearest to those of an image, the image put together from them, and their photos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from art2real.core.patches import extract, to_signed
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.index.protocol import Retriever
+from art2real.index.rebuild import rebuild
 
 # Patches of less contrast than this share of an image's patches show nothing that could be compared.
 _PLAIN_SHARE = 0.7
+# Photos named as those most drawn from.
+MOST_PHOTOS = 5
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,34 @@ class Match:
 
 
 @dataclass(frozen=True)
+class DrawnPhoto:
+    """A photo of the bank that holds the nearest real patch of some of an image's patches."""
+
+    photo: int
+    source: str
+    licence: str | None
+    attribution: str | None
+    patches: int
+    """Of the image, whose nearest real patch lies in it."""
+    share: float
+    """Of all patches of the image."""
+
+
+@dataclass(frozen=True)
 class ScaleMatches:
-    """Matches at one scale of a bank with `rows` patches."""
+    """What was found at one scale of a bank with `rows` patches."""
 
     scale: Scale
     rows: int
     matches: tuple[Match, ...]
+    """Of a few patches of the image."""
+    rebuilt: np.ndarray
+    """uint8 `[h, w, 3]`: the image from the nearest real patch of each of its patches (see
+    `art2real.index.rebuild.rebuild`)."""
+    photos: tuple[DrawnPhoto, ...]
+    """The up to `MOST_PHOTOS` that most of these patches come from, most first."""
+    photos_used: int
+    """How many photos these patches come from."""
 
 
 def find_matches(
@@ -62,7 +87,7 @@ def find_matches(
     k: int = 5,
     seed: int = 0,
 ) -> list[ScaleMatches]:
-    """Looks up a few patches of an image at each scale.
+    """Looks up the patches of an image at each scale: the nearest one of all, more for a few.
 
     Args:
         image: uint8 `[H, W, 3]`, of the bank's image size so that things are as large as in its photos.
@@ -89,7 +114,10 @@ def find_matches(
             )
             for number, place in enumerate(chosen)
         )
-        found.append(ScaleMatches(scale, bank.rows(scale), matches))
+        nearest = retriever.search(vectors, 1)[1][:, 0]
+        rebuilt = _rebuilt(bank, scale, nearest, image.shape[:2])
+        photos, used = _drawn_from(bank, scale, nearest)
+        found.append(ScaleMatches(scale, bank.rows(scale), matches, rebuilt, photos, used))
     return found
 
 
@@ -136,6 +164,32 @@ def _neighbours(
     return tuple(neighbours)
 
 
+def _rebuilt(bank: MemoryBank, scale: Scale, nearest: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    known = nearest >= 0
+    patches = np.zeros((len(nearest), scale.size, scale.size, 3), np.uint8)
+    patches[known] = bank.patches(scale, nearest[known])
+    return rebuild(patches, known, scale, *shape)
+
+
+def _drawn_from(bank: MemoryBank, scale: Scale, nearest: np.ndarray) -> tuple[tuple[DrawnPhoto, ...], int]:
+    """The photos that most of the rows `[N]` (-1: none) come from, and how many photos they come from."""
+    photos, counts = np.unique(bank.locate(scale, nearest[nearest >= 0])[0], return_counts=True)
+    drawn = []
+    for place in np.argsort(-counts, kind="stable")[:MOST_PHOTOS]:
+        record = bank.photos[int(photos[place])]
+        drawn.append(
+            DrawnPhoto(
+                photo=int(photos[place]),
+                source=record.source,
+                licence=record.licence,
+                attribution=record.attribution,
+                patches=int(counts[place]),
+                share=float(counts[place]) / len(nearest),
+            )
+        )
+    return tuple(drawn), len(photos)
+
+
 def as_data(found: list[ScaleMatches]) -> list[dict[str, Any]]:
     """For JSON: everything but the pixels."""
     return [
@@ -162,6 +216,8 @@ def as_data(found: list[ScaleMatches]) -> list[dict[str, Any]]:
                 }
                 for match in each.matches
             ],
+            "photos_used": each.photos_used,
+            "photos": [{**asdict(photo), "share": round(photo.share, 6)} for photo in each.photos],
         }
         for each in found
     ]

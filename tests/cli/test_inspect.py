@@ -21,6 +21,7 @@ from art2real.training.run_folder import RunFolder
 from art2real.translation.weights import save_generator
 from tests.data.hard_files import BAD, GOOD, write_hard_folder
 from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+from tests.pictures import make_photo
 from tests.training.runs import tiny_config, write_domains
 
 
@@ -151,6 +152,82 @@ def test_pictures_that_cannot_be(tmp_path, capsys, folder, name, code, words):
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / name).exists()
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    bank = make_bank(tmp_path_factory.mktemp("indexed"), photos=4)
+    for scale in (WIDE, NARROW):
+        index_bank(bank, scale, request())
+    return bank
+
+
+def test_an_audit_for_machines(indexed, tmp_path, capsys):
+    picture = tmp_path / "new" / "affinity.png"
+    code, out, err = run(capsys, indexed.path, "--audit", "--out", picture, "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert err.startswith("percent audited: 100 of 100")
+    assert data["audit_images"] == {"count": 4, "files": []}
+    assert [(each["size"], each["stride"]) for each in data["audit"]] == [(8, 4), (4, 4)]
+    for each, index in zip(data["audit"], data["index"], strict=True):
+        for name in ("recall_at_1", "recall_at_5", "nprobe", "queries_per_second"):
+            assert each[name] == index[name]
+        assert each["index_bytes_per_row"] == index["bytes_per_row"]
+        assert each["near_constant"]["left_out"] == pytest.approx(index["left_out"] / index["rows"], abs=1e-6)
+        assert 0 <= each["near_constant"]["plain"] < 0.5
+        assert each["duplicates"] == 0
+        assert [one["name"] for one in each["estimators"]] == ["exact", "union", "sparse", "sampled"]
+        exact, union, sparse, sampled = each["estimators"]
+        assert (exact["loss_error"], exact["gradient_cosine"]) == (0, pytest.approx(1))
+        # So small a bank is taken whole.
+        assert (sampled["loss_error"], sampled["gradient_cosine"]) == (
+            pytest.approx(0, abs=0.01),
+            pytest.approx(1, abs=0.01),
+        )
+        assert sparse["loss"] < union["loss"] < exact["loss"]
+    with Image.open(picture) as drawn:
+        assert (drawn.format, data["picture"]) == ("PNG", str(picture))
+
+
+def test_an_audit_for_people_and_of_images(indexed, tmp_path, capsys):
+    painting = tmp_path / "painting.png"
+    Image.fromarray(make_photo(99, 80, 60)).save(painting)
+    code, out, _ = run(capsys, indexed.path, "--audit", "--image", painting)
+    assert code == 0
+    assert f"\naudit       {painting}\n" in out
+    assert "\n8:4         recall@1 " in out
+    assert out.count("compared at 121 of 121 patches of each image") == 1
+    assert out.count("0.00% of rows are copies of others, byte for byte") == 2
+    assert len(re.findall(r"sampled +[\d.]+ +0\.00\d +(?:1\.000|0\.99\d) +[\d.]+", out)) == 2
+    _, out, _ = run(capsys, indexed.path, "--audit")
+    assert "4 photos of the bank, mirrored, median filter of 5 pixels, blurred" in out
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "code", "words"),
+    [
+        ("bank", ["--audit"], 1, "has no index at scale 8:4; build it with `build-index"),
+        ("bank", ["--image", "photos/photo-000.jpg"], 2, "--image: only an audit takes images; add --audit"),
+        ("bank/index/4x4s4", ["--audit"], 2, "--audit: only a memory bank has an audit"),
+        ("bank", ["--audit", "--image", "bank/manifest.json"], 1, "manifest.json cannot be used: not in an"),
+        ("bank", ["--audit", "--out", "affinity.jpg"], 2, "the picture is written as PNG"),
+    ],
+)
+def test_audits_that_cannot_be(tmp_path, capsys, monkeypatch, folder, options, code, words):
+    monkeypatch.chdir(tmp_path)
+    index_bank(make_bank(tmp_path, photos=4), NARROW, request(factory="Flat"))
+    got, out, err = run(capsys, tmp_path / folder, *options)
+    assert (got, out) == (code, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_an_audit_whose_picture_cannot_be_written(indexed, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, out, err = run(capsys, indexed.path, "--audit", "--out", tmp_path / "file" / "affinity.png")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "affinity.png cannot be written" in err
 
 
 def test_an_index(tmp_path, capsys):

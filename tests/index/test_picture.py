@@ -40,6 +40,48 @@ def test_a_photo_of_the_bank_finds_itself(bank: MemoryBank) -> None:
             np.testing.assert_array_equal(best.pixels, match.pixels)
 
 
+def test_a_photo_of_the_bank_is_rebuilt_from_itself(bank: MemoryBank) -> None:
+    photo = bank.photos[2]
+    for each in find_matches(bank, photo.pixels, exact(bank, WIDE, NARROW)):
+        np.testing.assert_array_equal(each.rebuilt, photo.pixels)
+        assert each.photos_used == 1
+        [drawn] = each.photos
+        assert (drawn.photo, drawn.source, drawn.share) == (2, photo.source, 1)
+        assert drawn.patches == len(each.scale.positions(48, 48)[0])
+
+
+def test_photos_drawn_from_are_counted(bank: MemoryBank) -> None:
+    halves = np.concatenate([bank.photos[3].pixels[:, :12], bank.photos[1].pixels[:, 12:]], axis=1)
+    [each] = find_matches(bank, halves, exact(bank, NARROW))
+    assert [(drawn.photo, drawn.patches, drawn.share) for drawn in each.photos] == [
+        (1, 12 * 9, 0.75),
+        (3, 12 * 3, 0.25),
+    ]
+    np.testing.assert_array_equal(each.rebuilt, halves)
+
+
+class FindsLittle:
+    """Finds no real patch for all but the first query."""
+
+    def __init__(self, retriever: ExactRetriever) -> None:
+        self._retriever = retriever
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = self._retriever.search(queries, k)
+        scores[1:], rows[1:] = -np.inf, -1
+        return scores, rows
+
+
+def test_patches_without_a_real_one_are_grey_and_counted(bank: MemoryBank) -> None:
+    photo = bank.photos[0].pixels
+    [each] = find_matches(bank, photo, {NARROW: FindsLittle(ExactRetriever(bank, NARROW))})
+    np.testing.assert_array_equal(each.rebuilt[:4, :4], photo[:4, :4])
+    assert (each.rebuilt[4:] == 128).all()
+    assert [(drawn.photo, drawn.patches) for drawn in each.photos] == [(0, 1)]
+    assert each.photos[0].share == pytest.approx(1 / 144)
+    draw_matches(bank, photo, [each])
+
+
 def test_chosen_patches_are_contrasty_spread_and_seeded() -> None:
     random = np.random.default_rng(0)
     places = np.stack(np.divmod(np.arange(100), 10), axis=1) * 8
@@ -83,6 +125,11 @@ def test_the_picture_shows_patches_and_boxes(
     assert not text[:, :10].any()
     assert not text[:, -10:].any()
     assert not text[-10:].any()
+    # What the image was rebuilt to stands below it, in its colours.
+    mean = found[0].rebuilt.mean(axis=(0, 1))
+    height, width = (round(300 * side / max(shape)) for side in shape)
+    top = 24 + 40 + height + 8 + 30
+    np.testing.assert_allclose(drawn[top : top + height, 24 : 24 + width].mean(axis=(0, 1)), mean, atol=4)
     # A patch is drawn in its own pixels, each as a square.
     pixel = found[0].matches[0].pixels[0, 0]
     assert (drawn == pixel).all(axis=2).sum() >= 81
