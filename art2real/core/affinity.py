@@ -20,6 +20,7 @@ held and never read twice. Real patches are constants of the bank: no gradient g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -247,17 +248,19 @@ def streamed_affinity(
     with torch.no_grad():
         least, best, where = _stream_nearest(fixed, blocks)
         tau = least + epsilon
+        slope = -1.0 / (bandwidth * tau)
         rest = torch.zeros_like(least)
         pull = torch.zeros_like(least)
         drawn = torch.zeros_like(fixed)
-        for columns, first in _finite_blocks(blocks, len(rows)):
-            gap = (1.0 - fixed @ columns.T).clamp_(min=0.0).sub_(least[:, None])
-            share = (gap / (-bandwidth * tau[:, None])).exp_()
-            inside = (where >= first) & (where < first + len(columns))
-            share[inside, where[inside] - first] = 0.0
-            rest += share.sum(1)
-            pull += torch.einsum("nm,nm->n", share, gap)
-            drawn += share @ columns
+        for at, columns, first in _tiles(fixed, blocks):
+            gap = torch.addmm((1.0 - least[at])[:, None], fixed[at], columns.T, alpha=-1.0).clamp_(min=0.0)
+            share = (gap * slope[at, None]).exp_()
+            own = where[at] - first
+            inside = ((own >= 0) & (own < len(columns))).nonzero()[:, 0]
+            share[inside, own[inside]] = 0.0
+            rest[at] += share.sum(1)
+            pull[at] += torch.einsum("nm,nm->n", share, gap)
+            drawn[at].addmm_(share, columns)
         value, gradient = _value_and_gradient(rest, pull, best, drawn, tau, bandwidth)
     return _attach(rows, value, gradient)
 
@@ -266,28 +269,40 @@ def _stream_nearest(
     rows: torch.Tensor, blocks: Callable[[], Iterable[torch.Tensor]]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Distance `[N]`, column `[N, D]` and place in the stream `[N]` of each row's nearest column."""
-    least = rows.new_full((len(rows),), torch.inf)
+    most = rows.new_full((len(rows),), -torch.inf)
     best = torch.zeros_like(rows)
     where = torch.full((len(rows),), -1, device=rows.device)
-    for columns, first in _finite_blocks(blocks, len(rows)):
-        distance, place = (1.0 - rows @ columns.T).clamp_(min=0.0).min(1)
-        nearer = distance < least
-        least = torch.where(nearer, distance, least)
-        best[nearer] = columns[place[nearer]]
-        where[nearer] = place[nearer] + first
+    for at, columns, first in _tiles(rows, blocks):
+        product, place = (rows[at] @ columns.T).max(1)
+        nearer = (product > most[at]).nonzero()[:, 0]
+        here = nearer + at.start
+        most[here] = product[nearer]
+        best[here] = columns[place[nearer]]
+        where[here] = place[nearer] + first
     if bool((where < 0).any()):
         raise ValueError("the affinity needs at least one real patch")
-    return least, best, where
+    return (1.0 - most).clamp_(min=0.0), best, where
+
+
+def _tiles(
+    rows: torch.Tensor, blocks: Callable[[], Iterable[torch.Tensor]]
+) -> Iterator[tuple[slice, torch.Tensor, int]]:
+    """The matrix of rows and columns in pieces that stay in a cache: which rows, the finite ones of some
+    columns, and how many columns came before these."""
+    entries = _entries_per_block(rows.device)
+    height = min(len(rows), max(16, math.isqrt(entries)))
+    for columns, first in _finite_blocks(blocks, max(64, entries // max(height, 1))):
+        for start in range(0, len(rows), height):
+            yield slice(start, start + height), columns, first
 
 
 def _finite_blocks(
-    blocks: Callable[[], Iterable[torch.Tensor]], rows: int
+    blocks: Callable[[], Iterable[torch.Tensor]], width: int
 ) -> Iterator[tuple[torch.Tensor, int]]:
-    """The columns without broken ones, cut so that their products with `rows` rows stay small, and how many
-    columns came before each piece."""
+    """The columns without broken ones, at most `width` at a time, and how many came before each piece."""
     first = 0
     for block in blocks():
-        for piece in block.split(max(64, _entries_per_block(block.device) // rows)):
+        for piece in block.split(width):
             columns = piece[whole(piece)]
             if len(columns):
                 yield columns, first

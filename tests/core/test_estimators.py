@@ -73,8 +73,13 @@ def test_sparse_gives_every_patch_its_own_neighbours():
 class Recorder(BruteSource):
     """Remembers which rows were drawn from which cells."""
 
+    lost = False
+    """Whether every third row went since the cells were counted."""
+
     def draw(self, cells, random):
         self.drawn_cells, self.drawn = cells, super().draw(cells, random)
+        if self.lost:
+            self.drawn[self.drawn % 3 == 0] = -1
         return self.drawn
 
 
@@ -105,9 +110,10 @@ def expected_shares(generated, source, estimator) -> np.ndarray:
     return (1 - estimator.uniform) * spread / spread.sum() + estimator.uniform * sizes / sizes.sum()
 
 
-@pytest.mark.parametrize("bandwidth", [1.0, 0.5])
-def test_sampled_weighs_each_draw_by_the_inverse_of_its_chance(bandwidth):
+@pytest.mark.parametrize(("bandwidth", "lost"), [(1.0, False), (0.5, False), (1.0, True)])
+def test_sampled_weighs_each_draw_by_the_inverse_of_its_chance(bandwidth, lost):
     generated, source = patches(7), clustered()
+    source.lost = lost
     estimator = Sampled(neighbours=5, draws=90, bandwidth=bandwidth)
     value, _ = loss_and_gradient(estimator, generated, source)
     chance = expected_shares(generated, source, estimator)
@@ -120,7 +126,7 @@ def test_sampled_weighs_each_draw_by_the_inverse_of_its_chance(bandwidth):
         far = [
             (source.patches[j].numpy(), sizes[c] / (90 * chance[c]))
             for j, c in zip(source.drawn.tolist(), source.drawn_cells.tolist(), strict=True)
-            if j not in rank[i, :5]
+            if j >= 0 and j not in rank[i, :5]
         ]
         return near + far
 
