@@ -91,13 +91,17 @@ def _read(path: Path) -> np.ndarray:
     return to_array(square(decode(path), SIDE))
 
 
-def indexed(bank: MemoryBank, scale: Scale, factory: str = "auto", *, shards: int = 1) -> MemoryBank:
-    """A bank of the same files with an index of its own; built where it is not there yet."""
+def indexed(
+    bank: MemoryBank, scale: Scale, factory: str = "auto", *, shards: int = 1, anew: bool = False
+) -> MemoryBank:
+    """A bank of the same files with an index of its own; built where it is not there yet, or `anew`."""
     name = f"{bank.path.name}--{factory.replace(',', '_')}-{shards}"
     copy = bank.path.with_name(name)
     if not copy.exists():
         shutil.copytree(bank.path, copy, copy_function=os.link, ignore=shutil.ignore_patterns("index"))
     copied = MemoryBank.open(copy)
+    if anew:
+        shutil.rmtree(index_folder(copy, scale), ignore_errors=True)
     if not (index_folder(copy, scale) / "manifest.json").exists():
         build(copied, scale, Request(factory=factory, shards=shards))
     return copied

@@ -38,7 +38,7 @@ def _scale(bank: MemoryBank, scale: Scale, queries: np.ndarray) -> list[dict[str
     exact_scores, _ = flat.search(units, NEIGHBOURS)
     for spec in candidates("auto", scale.dimension, bank.rows(scale)):
         begun = time.perf_counter()
-        with_index = indexed(bank, scale, spec.factory)
+        with_index = indexed(bank, scale, spec.factory, anew=True)
         seconds = time.perf_counter() - begun
         manifest = check_index(with_index, scale)
         retriever = open_retriever(with_index, scale)

@@ -24,7 +24,7 @@ _MEDIAN = 5  # pixels
 _BLUR = 1.0  # pixels
 # What the exact comparison of one scale may cost: rows of the bank, times patches, times values of a patch
 # and what else is done with a pair of patches, in products of two values.
-_WORK = 2e11
+_WORK = 1e12
 _PAIR = 100
 # The part of a comparison's time that the exact one takes, about.
 _EXACT_PART = 0.7
@@ -59,6 +59,8 @@ class Comparison:
     """Patches of each image."""
     patches: int
     """That each image has."""
+    gradient_share: float
+    """Of the squared gradients of all patches, what those that were compared have; 1 where all were."""
     estimators: tuple[Fidelity, ...]
 
 
@@ -91,9 +93,10 @@ def compare(
 ) -> Comparison:
     """Compares estimators of default settings with the whole bank.
 
-    The whole bank is read twice. Of a large one only some patches of each image are compared, chosen by
-    `seed`: each estimator still retrieves for all patches of the image, and its loss over the chosen ones,
-    and that loss's gradient with respect to the image, are held against the exact ones.
+    The whole bank is read twice. Of a large one only those patches of each image are compared that the loss
+    pulls most, as far as `sampled` tells: few patches make most of an image's gradient. Each estimator still
+    retrieves for all patches of the image, and its loss over the chosen ones, and that loss's gradient with
+    respect to the image, are held against the exact ones.
 
     Args:
         source: the bank at `scale`.
@@ -101,7 +104,7 @@ def compare(
         on_part: is told of progress.
     """
     signed = to_signed(torch.from_numpy(images)).permute(0, 3, 1, 2)
-    chosen = _choose(source.rows, scale, images, seed)
+    chosen, share = _choose(source, scale, signed, seed)
     exact = _exact(source, scale, signed, chosen, lambda part: on_part(part * _EXACT_PART))
     answers = {"exact": exact}
     for number, name in enumerate(ESTIMATORS, 1):
@@ -110,20 +113,33 @@ def compare(
     return Comparison(
         compared=int(chosen[0].sum()),
         patches=len(chosen[0]),
+        gradient_share=share,
         estimators=tuple(_fidelity(name, answer, exact) for name, answer in answers.items()),
     )
 
 
-def _choose(rows: int, scale: Scale, images: np.ndarray, seed: int) -> torch.Tensor:
-    """Which patches are compared: bool `[B, N]`, as many of each image."""
-    height, width = scale.grid(*images.shape[1:3])
-    patches = height * width
-    most = int(_WORK / (rows * (scale.dimension + _PAIR) * len(images)))
-    random = np.random.default_rng([seed, scale.size, scale.stride])
-    chosen = torch.zeros(len(images), patches, dtype=torch.bool)
-    for each in chosen:
-        each[random.permutation(patches)[: max(most, _LEAST_PATCHES)]] = True
-    return chosen
+def _choose(source: PatchSource, scale: Scale, images: torch.Tensor, seed: int) -> tuple[torch.Tensor, float]:
+    """Which patches are compared, bool `[B, N]`, as many of each image, and their share of the gradients."""
+    patches = extract(images, scale.size, scale.stride)
+    most = int(_WORK / (source.rows * (scale.dimension + _PAIR) * len(images)))
+    most = min(max(most, _LEAST_PATCHES), patches.shape[1])
+    chosen = torch.zeros(patches.shape[:2], dtype=torch.bool)
+    if most == patches.shape[1]:
+        return ~chosen, 1.0
+    squares = torch.stack(
+        [_pull(one, source, np.random.default_rng([seed, number])) for number, one in enumerate(patches)]
+    )
+    chosen.scatter_(1, squares.topk(most, dim=1).indices, value=True)
+    return chosen, float((squares * chosen).sum() / squares.sum().clamp_min(1e-30))
+
+
+def _pull(patches: torch.Tensor, source: PatchSource, random: np.random.Generator) -> torch.Tensor:
+    """Squared length of the gradient with respect to each patch, `[N]`, as `sampled` has it."""
+    loss = make_estimator("sampled").prepare(patches, source, random)
+    patches = patches.clone().requires_grad_()
+    loss(patches).backward()
+    assert patches.grad is not None
+    return patches.grad.square().sum(1)
 
 
 def _exact(

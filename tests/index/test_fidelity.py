@@ -59,8 +59,11 @@ def test_each_figure_is_that_of_the_estimator_alone(
 ) -> None:
     monkeypatch.setattr(fidelity, "_WORK", work)
     compared = compare(source, SCALE, images, seed=3)
-    chosen = fidelity._choose(source.rows, SCALE, images, 3).numpy()
+    signed = to_signed(torch.from_numpy(images)).permute(0, 3, 1, 2)
+    chosen = fidelity._choose(source, SCALE, signed, 3)[0].numpy()
     assert (compared.compared, compared.patches) == (63 if work else 16, 63)
+    # A quarter of the patches has most of the gradient, and is chosen for it.
+    assert compared.gradient_share == 1 if work else 0.5 < compared.gradient_share < 1
     assert [each.name for each in compared.estimators] == ["exact", "union", "sparse", "sampled"]
     places = [np.flatnonzero(some) for some in chosen]
     exact = [alone("exact", source, *each) for each in zip(images, places, strict=True)]

@@ -76,6 +76,7 @@ def audit_bank(
                 "duplicates": round(copies_share(bank, scale), 6),
                 "patches": compared.patches,
                 "patches_compared": compared.compared,
+                "gradient_share_compared": round(compared.gradient_share, 6),
                 "estimators": [_rounded(asdict(each)) for each in compared.estimators],
             }
         )
@@ -99,7 +100,10 @@ def audit_as_text(data: dict[str, Any]) -> str:
 def _scale_as_text(entry: dict[str, Any]) -> str:
     near = entry["near_constant"]
     compared, patches = entry["patches_compared"], entry["patches"]
-    seconds = "seconds of exact: for the compared ones" if compared < patches else "seconds: for an image"
+    which, seconds = "", "seconds: for an image"
+    if compared < patches:
+        which = f", those that the loss pulls most: {entry['gradient_share_compared']:.0%} of the gradient"
+        seconds = "seconds of exact: for the compared ones"
     table = [("estimator", "loss", "error", "gradient cosine", "seconds")] + [
         (
             each["name"],
@@ -117,7 +121,8 @@ def _scale_as_text(entry: dict[str, Any]) -> str:
         "of the mean patch",
         f"{near['plain']:.2%} of rows plain: less than 1 grey level of contrast of their own",
         f"{entry['duplicates']:.2%} of rows are copies of others, byte for byte",
-        f"compared at {compared:,} of {patches:,} patches of each image ({seconds})",
+        f"compared at {compared:,} of {patches:,} patches of each image{which}",
+        f"({seconds})",
         *columns(table, "<>>>>"),
     ]
     return labelled(f"{entry['size']}:{entry['stride']}", lines)
