@@ -38,6 +38,9 @@ SOFTNESS = 1e-7
 # few launches.
 _ENTRIES_PER_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 24}
 
+# Beside the nearest column, whose share is 1, ten million with e^-60 add 1e-19.
+_LEAST_EXPONENT = -60.0
+
 
 def unit(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Centres by the bank's mean and normalises: `[..., D]` -> `[..., D]` of length 1 (0 for the mean)."""
@@ -184,7 +187,7 @@ def _block(
         nearer = far_distance < least[:, None]
         far_distance = torch.maximum(far_distance, least[:, None])
     far_gap = far_distance.sub_(least[:, None])
-    far_share = (far_gap * slope).exp_().mul_(far.weight)
+    far_share = _shares(far_gap, slope).mul_(far.weight)
     if use_far_best:
         # The best column is the 1 of 1 + sum, so it is taken out of the sum.
         far_share[everyone[alone], far_nearest[alone]] = 0.0
@@ -198,7 +201,7 @@ def _block(
     drawn = torch.zeros_like(rows)
     if near.shape[1]:
         near_gap = torch.where(valid, near_distance - least[:, None], 0.0)
-        near_share = torch.where(valid, (near_gap * slope).exp_(), 0.0)
+        near_share = torch.where(valid, _shares(near_gap, slope), 0.0)
         near_share[everyone, nearest] = 0.0
         rest += near_share.sum(1)
         pull += (near_share * near_gap).sum(1)
@@ -207,6 +210,12 @@ def _block(
         drawn = torch.einsum("nk,nkd->nd", near_share, near_columns)
     drawn += far_share @ far.columns
     return *_value_and_gradient(rest, pull, best, drawn, tau, bandwidth), defined
+
+
+def _shares(gap: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """exp(gap * slope), at most 1. Smaller than all that matters it stays above the numbers that a CPU
+    multiplies a hundred times slower (denormal ones)."""
+    return (gap * slope).clamp_(_LEAST_EXPONENT, 0.0).exp_()
 
 
 def _value_and_gradient(
@@ -253,8 +262,8 @@ def streamed_affinity(
         pull = torch.zeros_like(least)
         drawn = torch.zeros_like(fixed)
         for at, columns, first in _tiles(fixed, blocks):
-            gap = torch.addmm((1.0 - least[at])[:, None], fixed[at], columns.T, alpha=-1.0).clamp_(min=0.0)
-            share = (gap * slope[at, None]).exp_()
+            gap = torch.addmm((1.0 - least[at])[:, None], fixed[at], columns.T, alpha=-1.0)
+            share = _shares(gap, slope[at, None])
             own = where[at] - first
             inside = ((own >= 0) & (own < len(columns))).nonzero()[:, 0]
             share[inside, own[inside]] = 0.0

@@ -55,7 +55,7 @@ class JoinedSearch:
             found = lists.search_preassigned(queries[order], k, cells[order], distances[order])
             scores, positions = (_put_back(each, order) for each in found)
             for answer, (begin, end) in zip(answers, bounds, strict=True):
-                answer.append(_named(shard, scores[begin:end], positions[begin:end]))
+                answer.append(shard.named(scores[begin:end], positions[begin:end]))
         return answers
 
     def _cells(self, requests: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,13 +84,3 @@ def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     result = np.empty_like(values)
     result[order] = values
     return result
-
-
-def _named(shard: IndexShard, scores: Any, positions: Any) -> Neighbours:
-    if shard.index.metric_type == faiss.METRIC_L2:
-        scores = 1.0 - 0.5 * scores  # |a - b|^2 = 2 - 2 a·b
-    missing = positions < 0
-    return (
-        np.where(missing, np.float32(-np.inf), scores).astype(np.float32, copy=False),
-        np.where(missing, -1, shard.numbers.of(positions)),
-    )

@@ -105,7 +105,10 @@ class IndexShard:
         on_gpu = self._on_gpu is not None and parameters is None and k <= gpu.MOST_NEIGHBOURS
         searcher = self._on_gpu if on_gpu else self.index
         queries = np.ascontiguousarray(unit_queries, dtype=np.float32)
-        scores, positions = searcher.search(queries, k, params=parameters)
+        return self.named(*searcher.search(queries, k, params=parameters))
+
+    def named(self, scores: np.ndarray, positions: np.ndarray) -> Neighbours:
+        """What FAISS found in this index, as cosines and the bank's row numbers."""
         if self.index.metric_type == faiss.METRIC_L2:
             scores = 1.0 - 0.5 * scores  # |a - b|^2 = 2 - 2 a·b
         missing = positions < 0

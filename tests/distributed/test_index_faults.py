@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def assert_same(expected: Neighbours, found: Neighbours) -> None:
 
 def long_search(bank: MemoryBank) -> np.ndarray:
     """Queries that keep one thread busy for some seconds."""
-    return np.tile(make_queries(bank, NARROW, 1000, seed=3), (200, 1))
+    return np.tile(make_queries(bank, NARROW, 1000, seed=3), (100, 1))
 
 
 def wait_until_busy(process: psutil.Process) -> None:
@@ -96,24 +96,21 @@ def test_an_actor_killed_twice_in_a_query_answers_the_same(bank: MemoryBank, sta
     queries = long_search(bank)
     expected = retriever.search(queries, 1)
     [handle] = actors.handles
-    answers: list[Neighbours] = []
-    asking = threading.Thread(target=lambda: answers.append(retriever.search(queries, 1)))
     process = process_of(handle)
-    asking.start()
-    for _ in range(2):
-        wait_until_busy(process)
-        assert not answers
-        process.kill()
-        process.wait(10)
-        while True:  # until it has been started again
-            try:
-                process = process_of(handle)
-                break
-            except ray.exceptions.ActorUnavailableError:
-                time.sleep(0.05)
-    asking.join(timeout=60)
-    assert not asking.is_alive()
-    assert_same(expected, answers[0])
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(retriever.search, queries, 1)
+        for _ in range(2):
+            wait_until_busy(process)
+            assert not asking.done()
+            process.kill()
+            process.wait(10)
+            while True:  # until it has been started again
+                try:
+                    process = process_of(handle)
+                    break
+                except ray.exceptions.ActorUnavailableError:
+                    time.sleep(0.05)
+        assert_same(expected, asking.result(timeout=60))
 
 
 def test_a_ping_is_answered_while_a_search_runs(bank: MemoryBank, start: Start) -> None:
