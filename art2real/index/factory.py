@@ -17,15 +17,17 @@ Metric = Literal["inner_product", "l2"]
 _SMALL_BANK = 10_000
 # k-means needs this many training rows a list to place its centroids well (FAISS warns below it).
 MIN_ROWS_PER_LIST = 39
-# Values that PCA keeps of a patch: recall@1 0.96-0.98 after re-ranking, at a sixth of the bytes and more.
-_REDUCED = 64
+# Values that PCA keeps of a patch. In half precision 56 take 120 bytes a row and are re-ranked to a recall@1 of
+# 0.96 and more; one byte each leaves room for more of them.
+_REDUCED = 56
+_REDUCED_TO_BYTES = 64
 _PRODUCT_CODES = 32  # bytes of a product code of a wide patch
 # Bytes of a product code that FAISS's GPU version knows, of those that are less than `_PRODUCT_CODES`.
 _GPU_PRODUCT_CODES = (28, 24, 20, 16, 12, 8, 4, 3, 2, 1)
 _LINKS_OF_A_GRAPH = 256  # bytes a row
 # Share of the values at either end that the range of scalar codes leaves out: the rest is coded finer.
 _OUTSIDE_RANGE = 0.01
-_DEFAULT_PROBES = 16
+_DEFAULT_PROBES = 8
 _RERANK = 20
 
 
@@ -66,9 +68,9 @@ def candidates(text: str, dimension: int, rows: int) -> list[IndexSpec]:
     if rows < _SMALL_BANK:
         return [IndexSpec("Flat", "inner_product", nprobe=1, rerank=0)]
     lists = f"IVF{list_count(rows)}"
-    if dimension > _REDUCED:
+    if dimension > _REDUCED_TO_BYTES:
         products = f"OPQ{_PRODUCT_CODES}_{_product_width(dimension)},{lists},PQ{_PRODUCT_CODES}"
-        types = [f"PCA{_REDUCED},{lists},SQfp16", f"PCA{_REDUCED},{lists},SQ8", products]
+        types = [f"PCA{_REDUCED},{lists},SQfp16", f"PCA{_REDUCED_TO_BYTES},{lists},SQ8", products]
     else:
         types = [f"{lists},SQfp16", f"{lists},SQ8", f"{lists},PQ{_narrow_codes(dimension)}"]
     return [parse(each, dimension) for each in types]

@@ -20,15 +20,15 @@ def chosen(memory: int | None) -> dict[str, str]:
 
 def test_without_a_limit_the_finest_are_chosen() -> None:
     assert chosen(None) == {
-        "16:6": "PCA64,IVF8192,SQfp16",
-        "8:5": "PCA64,IVF8192,SQfp16",
+        "16:6": "PCA56,IVF8192,SQfp16",
+        "8:5": "PCA56,IVF8192,SQfp16",
         "4:4": "IVF8192,SQfp16",
     }
 
 
 def test_memory_makes_them_coarser_where_it_saves_most() -> None:
     assert chosen(1_700_000_000)["4:4"] == "IVF8192,SQ8"
-    assert chosen(1_700_000_000)["16:6"] == "PCA64,IVF8192,SQfp16"
+    assert chosen(1_700_000_000)["16:6"] == "PCA56,IVF8192,SQfp16"
     assert chosen(1_100_000_000)["8:5"] == "PCA64,IVF8192,SQ8"
     assert chosen(600_000_000) == {
         "16:6": "OPQ32_128,IVF8192,PQ32",

@@ -14,8 +14,8 @@ from art2real.index.gpu import gpu_storage
     ("dimension", "rows", "factory", "metric", "rerank"),
     [
         (768, 9_999, "Flat", "inner_product", 0),
-        (768, 1_000_000, "PCA64,IVF4096,SQfp16", "l2", 20),
-        (192, 2_000_000, "PCA64,IVF4096,SQfp16", "l2", 20),
+        (768, 1_000_000, "PCA56,IVF4096,SQfp16", "l2", 20),
+        (192, 2_000_000, "PCA56,IVF4096,SQfp16", "l2", 20),
         (48, 3_000_000, "IVF8192,SQfp16", "inner_product", 0),
     ],
 )
@@ -49,7 +49,7 @@ def test_lists_are_a_power_of_two_that_the_rows_can_train(rows: int) -> None:
 def test_coarse_codes_use_l2_and_are_reranked(text: str, metric: str, rerank: int) -> None:
     spec = parse(text, 192)
     assert (spec.metric, spec.rerank) == (metric, rerank)
-    assert spec.nprobe == (16 if "IVF" in text else 1)
+    assert spec.nprobe == (8 if "IVF" in text else 1)
 
 
 def test_id_maps_are_left_out() -> None:
