@@ -34,7 +34,17 @@ DEFAULT = "sampled k=64 M=4096 (default)"
 RECIPE = "sampled k=64 M=4096, chances by mean share"
 CONTROLLED = "sampled k=64 M=4096, control variate by cell"
 # Other k and M of `sampled`.
-OTHERS = ((5, 4096), (32, 4096), (128, 4096), (64, 2048), (64, 8192), (128, 2048), (256, 1024))
+OTHERS = (
+    (5, 4096),
+    (20, 4096),
+    (32, 4096),
+    (128, 4096),
+    (32, 2048),
+    (64, 2048),
+    (64, 8192),
+    (128, 2048),
+    (256, 1024),
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,7 @@ def _compare(
             into = measured[name]
             into.cosines.append(float(torch.cosine_similarity(image.grad.ravel(), gradient.ravel(), 0)))
             into.norms.append(float(image.grad.norm() / gradient.norm()))
-            into.errors.append(float(loss - values[number]))
+            into.errors.append(float(loss.detach() - values[number]))
             into.seconds.append(seconds)
     return measured
 
@@ -174,6 +184,9 @@ class RawSource(RetrievedScale):
 
 
 def _raw_index(bank: MemoryBank, scale: Scale, trained: Trained) -> faiss.Index:
+    cache = bank.path / f"raw-{scale.name}.index"
+    if cache.exists():
+        return faiss.read_index(str(cache))
     index = IndexSpec(trained.factory, "l2", trained.nprobe, 0).new(scale.dimension)
     total = bank.rows(scale)
     count = min(training_rows(trained.lists), total)
@@ -181,4 +194,5 @@ def _raw_index(bank: MemoryBank, scale: Scale, trained: Trained) -> faiss.Index:
     index.train(bank.vectors(scale, sample))
     for block in bank.blocks(scale):
         index.add(block)
+    faiss.write_index(index, str(cache))
     return index

@@ -18,7 +18,6 @@ def mean_share(
     directions: torch.Tensor,
     sizes: torch.Tensor,
     *,
-    tempering: float,
     uniform: float,
     bandwidth: float,
     epsilon: float,
@@ -29,7 +28,7 @@ def mean_share(
     least = (1.0 - (units * unit(nearest[usable], mean)).sum(1, keepdim=True)).clamp_(min=0.0)
     total = torch.zeros_like(sizes)
     for block, distance in zip(units.split(256), least.split(256), strict=True):
-        steepness = tempering / ((distance + epsilon) * bandwidth)
+        steepness = 0.6 / ((distance + epsilon) * bandwidth)
         total += ((block @ directions.T - 1.0) * steepness + sizes.log().to(block)).softmax(1).sum(0)
     return (1.0 - uniform) * total / len(units) + uniform * sizes / sizes.sum()
 
@@ -86,7 +85,7 @@ class ControlVariate(Sampled):
         least = (1.0 - torch.einsum("nkd,nd->nk", columns[near], rows)).amin(1, keepdim=True)
         slope = -1.0 / (self.bandwidth * (least + self.epsilon))
         drawn = (((1.0 - rows @ columns[far].T) - least).clamp_(min=0.0) * slope).exp_() * weight
-        guess = ((1.0 - rows @ cells.directions.T) - least) * slope * self.tempering
+        guess = ((1.0 - rows @ cells.directions.T) - least) * slope * 0.6
         guess -= guess.amax(1, keepdim=True)
         guess.exp_()
         known = guess @ cells.sizes.to(guess)

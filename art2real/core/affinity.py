@@ -124,7 +124,10 @@ def near_far_affinity(
     if near is None:
         near = far.new_empty((len(rows), 0))
     near = torch.where((near >= 0) & finite[near.clamp_min(0)], near, -1)
-    field = _FarField(columns[far], weight, torch.full((len(columns),), -1, device=rows.device))
+    far_columns = columns[far]
+    weighted = far_columns * weight[:, None]
+    nowhere = torch.full((len(columns),), -1, device=rows.device)
+    field = _FarField(far_columns, weighted, weight, nowhere)
     field.place[far] = torch.arange(len(far), device=rows.device)
 
     entries_per_row = len(far) + near.shape[1] * columns.shape[1] // 4 + 1
@@ -145,6 +148,7 @@ def _entries_per_block(device: torch.device) -> int:
 @dataclass(frozen=True)
 class _FarField:
     columns: torch.Tensor  # [F, D]
+    weighted: torch.Tensor  # [F, D]: each column as many times as rows that it stands for
     weight: torch.Tensor  # [F]
     place: torch.Tensor  # [M]: where a column stands in the far field, -1 where it does not
 
@@ -160,44 +164,38 @@ def _block(
     """log max A `[n]`, its gradient `[n, D]`, and whether the row has a column `[n]`."""
     infinite = torch.finfo(rows.dtype).max
     everyone = torch.arange(len(rows), device=rows.device)
-    has_near = near.new_zeros(len(rows), dtype=torch.bool)
+    valid = near >= 0
+    near_columns = columns[near.clamp_min(0)]
+    near_distance = (1.0 - torch.einsum("nkd,nd->nk", near_columns, rows)).clamp_(min=0.0)
+    near_distance.masked_fill_(~valid, infinite)
     least = rows.new_full((len(rows),), infinite)
     best = torch.zeros_like(rows)
-
     if near.shape[1]:
-        valid = near >= 0
-        has_near = valid.any(1)
-        near_columns = columns[near.clamp_min(0)]
-        near_distance = (1.0 - torch.einsum("nkd,nd->nk", near_columns, rows)).clamp_(min=0.0)
-        least, nearest = torch.where(valid, near_distance, infinite).min(1)
+        least, nearest = near_distance.min(1)
         best = near_columns[everyone, nearest]
-    far_distance = (1.0 - rows @ far.columns.T).clamp_(min=0.0)
-    alone = ~has_near
-    use_far_best = bool(len(far.columns)) and bool(alone.any())
-    if use_far_best:
-        far_least, far_nearest = far_distance.min(1)
-        least = torch.where(alone, far_least, least)
-        best = torch.where(alone[:, None], far.columns[far_nearest], best)
+    alone = (~valid.any(1)).nonzero()[:, 0]
+    if len(alone) and len(far.columns):
+        product, far_nearest = (rows[alone] @ far.columns.T).max(1)
+        least[alone] = (1.0 - product).clamp_(min=0.0)
+        best[alone] = far.columns[far_nearest]
     defined = least < infinite
     least = torch.where(defined, least, 0.0)
     tau = least + epsilon
     slope = (-1.0 / (bandwidth * tau))[:, None]
 
-    if near.shape[1]:
-        nearer = far_distance < least[:, None]
-        far_distance = torch.maximum(far_distance, least[:, None])
-    far_gap = far_distance.sub_(least[:, None])
-    far_share = _shares(far_gap, slope).mul_(far.weight)
-    if use_far_best:
+    gap = torch.addmm((1.0 - least)[:, None], rows, far.columns.T, alpha=-1.0)
+    nearer = (gap < 0.0).nonzero(as_tuple=True)
+    gap[nearer] = 0.0
+    share = _shares(gap, slope)
+    if len(alone) and len(far.columns):
         # The best column is the 1 of 1 + sum, so it is taken out of the sum.
-        far_share[everyone[alone], far_nearest[alone]] = 0.0
-    if near.shape[1]:
-        place = far.place[near.clamp_min(0)]
-        again, which = torch.nonzero(valid & (place >= 0), as_tuple=True)
-        far_share[again, place[again, which]] = 0.0
+        share[alone, far_nearest] = 0.0
+    place = far.place[near.clamp_min(0)]
+    again, which = torch.nonzero(valid & (place >= 0), as_tuple=True)
+    share[again, place[again, which]] = 0.0
+    rest = share @ far.weight
+    pull = gap.mul_(share) @ far.weight
 
-    rest = far_share.sum(1)
-    pull = torch.einsum("nf,nf->n", far_share, far_gap)
     drawn = torch.zeros_like(rows)
     if near.shape[1]:
         near_gap = torch.where(valid, near_distance - least[:, None], 0.0)
@@ -205,10 +203,14 @@ def _block(
         near_share[everyone, nearest] = 0.0
         rest += near_share.sum(1)
         pull += (near_share * near_gap).sum(1)
-        near_share.scatter_add_(1, nearest[:, None], (far_share * nearer).sum(1, keepdim=True))
-        far_share.masked_fill_(nearer, 0.0)
+        # What is nearer than the nearest counts as that one. (Of a row without neighbours it is rounding.)
+        row, column = nearer
+        known = valid[row, nearest[row]]
+        row, column = row[known], column[known]
+        near_share.index_put_((row, nearest[row]), share[row, column] * far.weight[column], accumulate=True)
+        share[row, column] = 0.0
         drawn = torch.einsum("nk,nkd->nd", near_share, near_columns)
-    drawn += far_share @ far.columns
+    drawn += share @ far.weighted
     return *_value_and_gradient(rest, pull, best, drawn, tau, bandwidth), defined
 
 

@@ -192,17 +192,14 @@ class Sampled(_Neighbours):
     neighbours: int = 64
     draws: int = 4096
     """M; 0: no far field."""
-    tempering: float = 0.6
-    """t < 1 flattens the shares: the rows of a cell lie around its mean, some of them much nearer."""
     uniform: float = 0.1
     """u > 0 bounds the weight of a row from a cell that was thought far."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.draws < 0 or self.tempering < 0 or not 0 < self.uniform <= 1:
+        if self.draws < 0 or not 0 < self.uniform <= 1:
             raise ValueError(
-                "draws and tempering must be at least 0, uniform in (0, 1], "
-                f"got {self.draws}, {self.tempering} and {self.uniform}"
+                f"draws must be at least 0, uniform in (0, 1], got {self.draws} and {self.uniform}"
             )
 
     def prepare(self, generated: torch.Tensor, source: PatchSource, random: np.random.Generator) -> Loss:
@@ -250,7 +247,6 @@ class Sampled(_Neighbours):
             source.mean.to(generated),
             cells.directions.to(generated),
             sizes,
-            tempering=self.tempering,
             uniform=self.uniform,
             bandwidth=self.bandwidth,
             epsilon=self.epsilon,

@@ -24,7 +24,6 @@ def cell_chances(
     directions: torch.Tensor,
     sizes: torch.Tensor,
     *,
-    tempering: float,
     uniform: float,
     bandwidth: float,
     epsilon: float,
@@ -38,10 +37,11 @@ def cell_chances(
 
         p_c ~ sqrt(sum_i (A_i e_ic)^2)        p_c = (1 - u) of that + u n_c / sum n
 
-    with both estimated from the cells' directions:
+    with both estimated from the cells' directions. The rows of a cell lie around its direction, some of them
+    much nearer, so the shares are flattened by a root:
 
-        e_ic = softmax_c(log n_c + t (a_i·m_c - 1) / ((d_i* + eps) h))
-        1 / A_i = 1 + sum_c n_c exp((a_i·m_c - 1 + d_i*) / ((d_i* + eps) h))
+        E_ic = exp((a_i·m_c - 1 + d_i*) / ((d_i* + eps) h))
+        1 / A_i = 1 + sum_c n_c E_ic            e_ic ~ n_c sqrt(E_ic)
 
     Args:
         generated: `[N, D]` patches in [-1, 1]; N may be 0, patches that are not finite are left out.
@@ -49,7 +49,6 @@ def cell_chances(
         mean: `[D]` mean of the bank.
         directions: `[C, D]` mean m_c of the unit rows of each cell.
         sizes: float64 `[C]` rows of each cell, at least one of them above 0.
-        tempering: t < 1 flattens the shares: the rows of a cell lie around its mean, some much nearer.
         uniform: u. bandwidth: h. epsilon: eps of the affinity.
 
     Returns:
@@ -57,19 +56,19 @@ def cell_chances(
     """
     even = sizes / sizes.sum()
     usable = whole(generated) & whole(nearest)
-    squares = torch.zeros_like(even)
     with full_precision(generated.device):
         rows = unit(generated[usable], mean)
         least = (1.0 - (rows * unit(nearest[usable], mean)).sum(1, keepdim=True)).clamp_(min=0.0)
-        log_sizes = sizes.log().to(rows)  # -inf for an empty cell
-        for block, distance in zip(rows.split(_ROWS_PER_BLOCK), least.split(_ROWS_PER_BLOCK), strict=True):
-            # (a·m - 1 + d*) / tau is at most 1, so nothing overflows.
-            gap = (block @ directions.T).sub_(1.0 - distance).div_((distance + epsilon) * bandwidth)
-            log_rest = (gap + log_sizes).logsumexp(1, keepdim=True)
-            affinity = 1.0 / (1.0 + log_rest.exp())
-            share = gap.mul_(tempering).add_(log_sizes).softmax(1)
-            squares += share.mul_(affinity).square_().sum(0)
-    wanted = squares.sqrt()
+        steepness = 1.0 / ((least + epsilon) * bandwidth)
+        count = sizes.to(rows)
+        squares = torch.zeros_like(count)
+        for at in torch.arange(len(rows), device=rows.device).split(_ROWS_PER_BLOCK):
+            offset, scaled = (least[at] - 1.0) * steepness[at], rows[at] * steepness[at]
+            # Below, numbers that a CPU is slow with; above, only where h is tiny, infinity.
+            near = torch.addmm(offset, scaled, directions.T).clamp_(-60.0, 40.0).exp_()
+            affinity = 1.0 / (1.0 + near @ count)
+            squares += (affinity / (near.sqrt() @ count)).square() @ near
+    wanted = squares.sqrt().to(sizes) * sizes
     total = wanted.sum()
     if not bool(total > 0):
         return even

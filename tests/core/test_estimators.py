@@ -103,7 +103,7 @@ def expected_shares(generated, source, estimator) -> np.ndarray:
         least = 1 - a @ direction(source.patches[ranked(generated, source)[i, 0]].numpy())
         scale = 1 / ((least + estimator.epsilon) * estimator.bandwidth)
         gaps = np.array([a @ m.numpy() - 1 + least for m in cells.directions])
-        e = sizes * np.exp(estimator.tempering * scale * gaps)
+        e = sizes * np.sqrt(np.exp(scale * gaps))
         affinity = 1 / (1 + (sizes * np.exp(scale * gaps)).sum())
         shares.append(affinity * e / e.sum())
     spread = np.sqrt(np.square(shares).sum(0))

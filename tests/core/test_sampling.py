@@ -49,16 +49,15 @@ def test_the_ends_of_the_range_choose_no_empty_cell():
     assert int(choose(chance, 7, Always(0.0))[0]) == 1
 
 
-def chances(generated, nearest, sizes, directions, uniform=0.2, tempering=0.6):
+def chances(generated, nearest, sizes, directions, uniform=0.2, bandwidth=1.0):
     return cell_chances(
         generated,
         nearest,
         torch.zeros(generated.shape[1]),
         directions,
         torch.tensor(sizes, dtype=torch.float64),
-        tempering=tempering,
         uniform=uniform,
-        bandwidth=1.0,
+        bandwidth=bandwidth,
         epsilon=1e-5,
     )
 
@@ -82,6 +81,6 @@ def test_patches_of_no_use_leave_the_sizes_to_decide():
 
 def test_extreme_distances_overflow_nothing():
     generated = torch.cat([torch.eye(3), -torch.eye(3)])
-    chance = chances(generated, generated, [10**9, 1, 5], -torch.eye(3), tempering=1e6)
+    chance = chances(generated, generated, [10**9, 1, 5], -torch.eye(3), bandwidth=1e-6)
     assert chance.isfinite().all()
     assert float(chance.sum()) == pytest.approx(1.0)
