@@ -21,14 +21,14 @@ from art2real.distributed.cluster import session
 from art2real.index.retriever import BankRetriever, open_retriever
 
 SCALE = Scale(8, 5)
-NEIGHBOURS = 64
+NEIGHBOURS = 32
 SHARDS = (1, 2, 4)
 REPEATS = 9
 KILLS = 5
 
 
 def rows(corpus: Corpus) -> list[dict[str, object]]:
-    """The 64 nearest rows of all patches of one image; each search and each actor has one thread."""
+    """The 32 nearest rows of all patches of one image; each search and each actor has one thread."""
     import torch
 
     image = torch.from_numpy(corpus.images()[0][1]).permute(2, 0, 1)[None]

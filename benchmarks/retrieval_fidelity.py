@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 import torch
 from retrieval_bank import SCALES, Corpus, indexed
-from retrieval_tried import ControlVariate, mean_share
+from retrieval_tried import ControlVariate, heaviest_alone, mean_share
 
 from art2real.core import estimators
 from art2real.core.affinity import full_precision, streamed_affinity, unit
@@ -30,18 +30,18 @@ from art2real.index.retriever import open_retriever
 from art2real.index.source import RetrievedScale
 
 PUBLISHED = "union k=5, raw L2 (published)"
-DEFAULT = "sampled k=64 M=4096 (default)"
-RECIPE = "sampled k=64 M=4096, chances by mean share"
-CONTROLLED = "sampled k=64 M=4096, control variate by cell"
+DEFAULT = "sampled k=32 M=4096 (default)"
+RECIPE = "sampled k=32 M=4096, chances by mean share"
+CONTROLLED = "sampled k=32 M=4096, control variate by cell"
+HEAVY = "sampled k=32 M=4096, chances by A_i squared"
 # Other k and M of `sampled`.
 OTHERS = (
     (5, 4096),
     (20, 4096),
-    (32, 4096),
+    (64, 4096),
     (128, 4096),
     (32, 2048),
-    (64, 2048),
-    (64, 8192),
+    (32, 8192),
     (128, 2048),
     (256, 1024),
 )
@@ -88,7 +88,8 @@ def _variants(source: RetrievedScale) -> dict[str, Variant]:
         "union k=5": Variant(Union(), source),
         "union k=20": Variant(Union(neighbours=20), source),
         "sparse k=5": Variant(Sparse(), source),
-        RECIPE: Variant(Sampled(uniform=0.2), source, mean_share),
+        RECIPE: Variant(Sampled(), source, mean_share),
+        HEAVY: Variant(Sampled(), source, heaviest_alone),
         CONTROLLED: Variant(ControlVariate(), source),
         DEFAULT: Variant(Sampled(), source),
     }

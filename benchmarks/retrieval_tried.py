@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from art2real.core.affinity import full_precision, near_far_affinity, unit, whole
+from art2real.core.affinity import full_precision, near_far_affinity, unit
 from art2real.core.estimators import Cells, Loss, PatchSource, Sampled
 
 
-def mean_share(
+def mean_share(*patches_and_cells: torch.Tensor, **settings: float) -> torch.Tensor:
+    """Chances by the mean share that the patches expect of a cell, each patch as important as another."""
+    return _mixed(lambda affinity, share: share.sum(0), *patches_and_cells, **settings)
+
+
+def heaviest_alone(*patches_and_cells: torch.Tensor, **settings: float) -> torch.Tensor:
+    """Chances at which the loss itself spreads least, to first order: errors counted by A_i squared."""
+    return _mixed(
+        lambda affinity, share: (affinity * share).square().sum(0).sqrt(), *patches_and_cells, **settings
+    )
+
+
+def _mixed(
+    wanted: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     generated: torch.Tensor,
     nearest: torch.Tensor,
     mean: torch.Tensor,
@@ -22,15 +35,14 @@ def mean_share(
     bandwidth: float,
     epsilon: float,
 ) -> torch.Tensor:
-    """Chances by the mean share that the patches expect of a cell, each patch as important as another."""
-    usable = whole(generated) & whole(nearest)
-    units = unit(generated[usable], mean)
-    least = (1.0 - (units * unit(nearest[usable], mean)).sum(1, keepdim=True)).clamp_(min=0.0)
-    total = torch.zeros_like(sizes)
-    for block, distance in zip(units.split(256), least.split(256), strict=True):
-        steepness = 0.6 / ((distance + epsilon) * bandwidth)
-        total += ((block @ directions.T - 1.0) * steepness + sizes.log().to(block)).softmax(1).sum(0)
-    return (1.0 - uniform) * total / len(units) + uniform * sizes / sizes.sum()
+    """`wanted` of the affinities `[N, 1]` and the expected shares `[N, C]`, mixed with a uniform chance."""
+    units = unit(generated, mean)
+    least = (1.0 - (units * unit(nearest, mean)).sum(1, keepdim=True)).clamp_(min=0.0)
+    near = (units @ directions.T - 1.0 + least).div_((least + epsilon) * bandwidth).clamp_(-60.0, 40.0).exp_()
+    count = sizes.to(near)
+    share = near.sqrt() * count
+    chance = wanted(1.0 / (1.0 + near @ count)[:, None], share / share.sum(1, keepdim=True)).to(sizes)
+    return (1.0 - uniform) * chance / chance.sum() + uniform * sizes / sizes.sum()
 
 
 class ControlVariate(Sampled):

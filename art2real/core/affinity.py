@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 # |v|^2 + SOFTNESS under the root keeps the gradient of the normalisation below 1 / sqrt(SOFTNESS) where a
 # patch equals the mean (without it nothing does) and changes nothing elsewhere: patches have |v|^2 of 0.1 and
@@ -130,7 +131,7 @@ def near_far_affinity(
     field = _FarField(far_columns, weighted, weight, nowhere)
     field.place[far] = torch.arange(len(far), device=rows.device)
 
-    entries_per_row = len(far) + near.shape[1] * columns.shape[1] // 4 + 1
+    entries_per_row = len(far) + near.shape[1] + 1
     block = max(16, _entries_per_block(rows.device) // entries_per_row)
     with torch.no_grad():
         parts = [
@@ -165,14 +166,13 @@ def _block(
     infinite = torch.finfo(rows.dtype).max
     everyone = torch.arange(len(rows), device=rows.device)
     valid = near >= 0
-    near_columns = columns[near.clamp_min(0)]
-    near_distance = (1.0 - torch.einsum("nkd,nd->nk", near_columns, rows)).clamp_(min=0.0)
-    near_distance.masked_fill_(~valid, infinite)
+    places = near.clamp_min(0)
+    near_distance = _near_distances(rows, columns, places).masked_fill_(~valid, infinite)
     least = rows.new_full((len(rows),), infinite)
     best = torch.zeros_like(rows)
     if near.shape[1]:
         least, nearest = near_distance.min(1)
-        best = near_columns[everyone, nearest]
+        best = columns[places[everyone, nearest]]
     alone = (~valid.any(1)).nonzero()[:, 0]
     if len(alone) and len(far.columns):
         product, far_nearest = (rows[alone] @ far.columns.T).max(1)
@@ -190,7 +190,7 @@ def _block(
     if len(alone) and len(far.columns):
         # The best column is the 1 of 1 + sum, so it is taken out of the sum.
         share[alone, far_nearest] = 0.0
-    place = far.place[near.clamp_min(0)]
+    place = far.place[places]
     again, which = torch.nonzero(valid & (place >= 0), as_tuple=True)
     share[again, place[again, which]] = 0.0
     rest = share @ far.weight
@@ -209,9 +209,18 @@ def _block(
         row, column = row[known], column[known]
         near_share.index_put_((row, nearest[row]), share[row, column] * far.weight[column], accumulate=True)
         share[row, column] = 0.0
-        drawn = torch.einsum("nk,nkd->nd", near_share, near_columns)
+        drawn = F.embedding_bag(places, columns, mode="sum", per_sample_weights=near_share)
     drawn += share @ far.weighted
     return *_value_and_gradient(rest, pull, best, drawn, tau, bandwidth), defined
+
+
+def _near_distances(rows: torch.Tensor, columns: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """1 - a_i·b_j of each row `[n, D]` with its own columns `[n, k]`, few rows at a time for the cache."""
+    values = max(1, places.shape[1] * rows.shape[1])
+    step = max(1, _entries_per_block(rows.device) // 4 // values)
+    near = zip(rows.split(step), places.split(step), strict=True)
+    parts = [torch.einsum("nkd,nd->nk", columns[place], row) for row, place in near]
+    return torch.cat(parts).neg_().add_(1.0).clamp_(min=0.0)
 
 
 def _shares(gap: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:

@@ -189,7 +189,7 @@ class Sampled(_Neighbours):
     A bank of no more rows than draws is taken whole, without chance.
     """
 
-    neighbours: int = 64
+    neighbours: int = 32
     draws: int = 4096
     """M; 0: no far field."""
     uniform: float = 0.1

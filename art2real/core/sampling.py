@@ -28,14 +28,14 @@ def cell_chances(
     bandwidth: float,
     epsilon: float,
 ) -> torch.Tensor:
-    """The chance with which each cell is drawn for an image, so that its loss spreads least.
+    """The chance with which each cell is drawn for an image, so that its denominators are least wrong.
 
     Of a patch i, cell c (n_c rows of mean direction m_c) has the share e_ic of the denominator, and the loss
-    -log(mean_i A_i) hangs on the patch by its own largest affinity A_i, the inverse of that denominator.
-    Errors of the sampled denominators move the loss by sum_i A_i (error_i / denominator_i) / sum_i A_i, whose
-    variance, sum_i A_i^2 sum_c e_ic^2 / p_c but for a factor, is least for
+    -log(mean_i A_i) hangs on the patch by its own largest affinity A_i, the inverse of that denominator. The
+    squared relative errors of the denominators, each counted by its A_i, are sum_i A_i sum_c e_ic^2 / p_c but
+    for a factor. They are least for
 
-        p_c ~ sqrt(sum_i (A_i e_ic)^2)        p_c = (1 - u) of that + u n_c / sum n
+        p_c ~ sqrt(sum_i A_i e_ic^2)        p_c = (1 - u) of that + u n_c / sum n
 
     with both estimated from the cells' directions. The rows of a cell lie around its direction, some of them
     much nearer, so the shares are flattened by a root:
@@ -67,7 +67,7 @@ def cell_chances(
             # Below, numbers that a CPU is slow with; above, only where h is tiny, infinity.
             near = torch.addmm(offset, scaled, directions.T).clamp_(-60.0, 40.0).exp_()
             affinity = 1.0 / (1.0 + near @ count)
-            squares += (affinity / (near.sqrt() @ count)).square() @ near
+            squares += (affinity / (near.sqrt() @ count).square()) @ near
     wanted = squares.sqrt().to(sizes) * sizes
     total = wanted.sum()
     if not bool(total > 0):

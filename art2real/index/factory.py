@@ -17,8 +17,8 @@ Metric = Literal["inner_product", "l2"]
 _SMALL_BANK = 10_000
 # k-means needs this many training rows a list to place its centroids well (FAISS warns below it).
 MIN_ROWS_PER_LIST = 39
-# Values that PCA keeps of a patch. In half precision 56 take 120 bytes a row and are re-ranked to a recall@1 of
-# 0.96 and more; one byte each leaves room for more of them.
+# Values that PCA keeps of a patch. In half precision 56 take 120 bytes a row, and re-ranking brings recall@1
+# to 0.96 and more; with a byte each there is room for more of them.
 _REDUCED = 56
 _REDUCED_TO_BYTES = 64
 _PRODUCT_CODES = 32  # bytes of a product code of a wide patch

@@ -105,8 +105,8 @@ def expected_shares(generated, source, estimator) -> np.ndarray:
         gaps = np.array([a @ m.numpy() - 1 + least for m in cells.directions])
         e = sizes * np.sqrt(np.exp(scale * gaps))
         affinity = 1 / (1 + (sizes * np.exp(scale * gaps)).sum())
-        shares.append(affinity * e / e.sum())
-    spread = np.sqrt(np.square(shares).sum(0))
+        shares.append(affinity * np.square(e / e.sum()))
+    spread = np.sqrt(np.sum(shares, 0))
     return (1 - estimator.uniform) * spread / spread.sum() + estimator.uniform * sizes / sizes.sum()
 
 
