@@ -46,7 +46,9 @@ _LEAST_EXPONENT = -60.0
 def unit(patches: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Centres by the bank's mean and normalises: `[..., D]` -> `[..., D]` of length 1 (0 for the mean)."""
     centred = patches - mean
-    return centred * torch.rsqrt(torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() + SOFTNESS)
+    scale = torch.rsqrt(torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() + SOFTNESS)
+    # Where no gradient is wanted, as for the columns, in place: fresh memory costs more than the product.
+    return centred * scale if centred.requires_grad else centred.mul_(scale)
 
 
 def whole(patches: torch.Tensor) -> torch.Tensor:

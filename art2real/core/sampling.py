@@ -14,6 +14,10 @@ from art2real.core.affinity import full_precision, unit, whole
 
 # Patches whose shares over all cells are worked on at a time: a million values with 4096 cells.
 _ROWS_PER_BLOCK = 256
+# Patches that are asked for the cells they expect, times their values and some more: those of an image overlap,
+# so that where they are wide half of them can speak for all.
+_MOST_VALUES = 1 << 20
+_MORE_VALUES = 100
 
 
 @torch.no_grad()
@@ -44,7 +48,8 @@ def cell_chances(
         1 / A_i = 1 + sum_c n_c E_ic            e_ic ~ n_c sqrt(E_ic)
 
     Args:
-        generated: `[N, D]` patches in [-1, 1]; N may be 0, patches that are not finite are left out.
+        generated: `[N, D]` patches in [-1, 1]; N may be 0, patches that are not finite are left out, and of
+            many wide ones each second, third or so on is asked.
         nearest: `[N, D]` the real patch nearest to each, d_i* away.
         mean: `[D]` mean of the bank.
         directions: `[C, D]` mean m_c of the unit rows of each cell.
@@ -55,7 +60,9 @@ def cell_chances(
         float64 `[C]` with the sum 1, 0 for empty cells and (u > 0) only for them.
     """
     even = sizes / sizes.sum()
-    usable = whole(generated) & whole(nearest)
+    usable = (whole(generated) & whole(nearest)).nonzero()[:, 0]
+    values = len(usable) * (generated.shape[1] + _MORE_VALUES)
+    usable = usable[:: max(1, -(-values // _MOST_VALUES))]
     with full_precision(generated.device):
         rows = unit(generated[usable], mean)
         least = (1.0 - (rows * unit(nearest[usable], mean)).sum(1, keepdim=True)).clamp_(min=0.0)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from art2real.core import sampling
 from art2real.core.sampling import cell_chances, choose
 
 
@@ -84,3 +85,14 @@ def test_extreme_distances_overflow_nothing():
     chance = chances(generated, generated, [10**9, 1, 5], -torch.eye(3), bandwidth=1e-6)
     assert chance.isfinite().all()
     assert float(chance.sum()) == pytest.approx(1.0)
+
+
+def test_some_of_many_patches_speak_for_all(monkeypatch):
+    monkeypatch.setattr(sampling, "_MOST_VALUES", 100_000)  # each third of 2,500
+    directions = torch.nn.functional.normalize(torch.randn(12, 6, generator=torch.Generator().manual_seed(0)))
+    few = torch.nn.functional.normalize(torch.randn(500, 6, generator=torch.Generator().manual_seed(1)))
+    many = few.repeat_interleave(5, dim=0)  # of each one at least is asked
+    sizes = [10.0] * 12
+    torch.testing.assert_close(
+        chances(many, many, sizes, directions), chances(few, few, sizes, directions), atol=0.01, rtol=0
+    )
