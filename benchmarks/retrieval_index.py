@@ -19,7 +19,7 @@ from art2real.index.retriever import open_retriever, unit_rows
 
 QUERIES = 1000
 NEIGHBOURS = 5
-REPEATS = 5
+REPEATS = 3
 
 
 def rows(corpus: Corpus) -> list[dict[str, object]]:

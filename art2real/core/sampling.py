@@ -14,8 +14,8 @@ from art2real.core.affinity import full_precision, unit, whole
 
 # Patches whose shares over all cells are worked on at a time: a million values with 4096 cells.
 _ROWS_PER_BLOCK = 256
-# Patches that are asked for the cells they expect, times their values and some more: those of an image overlap,
-# so that where they are wide half of them can speak for all.
+# Patches that are asked for the cells they expect, times their values and some more: those of an image
+# overlap, so that where they are wide half of them can speak for all.
 _MOST_VALUES = 1 << 20
 _MORE_VALUES = 100
 

@@ -293,7 +293,7 @@ def test_estimators_by_name():
     assert make_estimator("sparse", neighbours=7, bandwidth=0.5, epsilon=1e-3) == Sparse(
         neighbours=7, bandwidth=0.5, epsilon=1e-3
     )
-    assert make_estimator("sampled", draws=10) == Sampled(64, 10)
+    assert make_estimator("sampled", draws=10) == Sampled(32, 10)
     assert set(DEFAULT_WEIGHT) == set(NAMES)
     assert DEFAULT_WEIGHT["union"] == 0.1
     with pytest.raises(UsageError, match=r"'nearest'.*exact, union, sparse or sampled"):
