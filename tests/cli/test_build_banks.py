@@ -66,7 +66,7 @@ def test_a_bank_and_its_index_for_real(tmp_path):
     assert (grown["shards"], grown["factory"]) == (2, index["factory"])
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_build_that_is_ended_resumes_to_the_same_bytes(tmp_path, end):
     originals = write_photos(tmp_path / "few", 4, height=300, width=300)
     (tmp_path / "photos").mkdir()
