@@ -59,32 +59,18 @@ def whole(patches: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """True float32: no autocast, no TF32. In bfloat16 the gradient of the affinity is noise."""
-    restore = _forbid_reduced_products()
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        restore()
-
-
-def _forbid_reduced_products() -> Callable[[], None]:
-    """Makes matrix products of float32 true float32 on CUDA and CPU; returns what undoes it."""
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch < 2.9
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        return lambda: torch.set_float32_matmul_precision(before)
     # A backend at a time: the getter over all of them raises where the caller has set them apart.
     known: Any = torch.backends
     backends = (known.cuda.matmul, known.mkldnn.matmul)
     settings = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = "ieee"
-
-    def restore() -> None:
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
         for backend, setting in zip(backends, settings, strict=True):
             backend.fp32_precision = setting
-
-    return restore
 
 
 def near_far_affinity(

@@ -13,11 +13,9 @@ from art2real.data.bank import MemoryBank
 from art2real.index.exact import ExactRetriever
 from art2real.index.held_out import HeldOutShards, ShardFiles
 from art2real.index.manifest import Audit, Trained
-from art2real.index.queries import held_out_queries, make_queries
+from art2real.index.queries import held_out_queries
 from art2real.index.retriever import BankRetriever, unit_rows
 from art2real.index.shard import LocalShards
-
-__all__ = ["make_queries", "recall", "tune"]
 
 _QUERIES = 1000
 _NEIGHBOURS = 5

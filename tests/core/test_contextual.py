@@ -304,7 +304,6 @@ def matmul_settings():
         backend.fp32_precision = setting
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="needs torch 2.9")
 @pytest.mark.parametrize(("cuda", "cpu"), [("tf32", "bf16"), ("tf32", "ieee"), ("ieee", "tf32")])
 def test_reduced_matrix_products_do_not_reach_the_affinity(matmul_settings, cuda, cpu):
     generated, real = patches(40, 48).float(), patches(300, 48, seed=1).float()

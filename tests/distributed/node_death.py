@@ -24,7 +24,7 @@ from art2real.config.tree import Cluster
 from art2real.data.bank import MemoryBank
 from art2real.distributed.index_actors import open_actor_retriever, start_index_actors
 from art2real.errors import UserError
-from art2real.index.audit import make_queries
+from art2real.index.queries import make_queries
 from tests.index.banks import NARROW
 
 

@@ -14,9 +14,9 @@ from art2real.data.bank import MemoryBank
 from art2real.distributed.actor_shards import ActorShards
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
 from art2real.errors import UserError
-from art2real.index.audit import make_queries
 from art2real.index.build import discard
 from art2real.index.manifest import index_folder
+from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, open_retriever
 from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
 

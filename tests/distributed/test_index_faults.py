@@ -24,9 +24,9 @@ from art2real.data.bank import MemoryBank
 from art2real.distributed.actor_shards import ActorShards
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
 from art2real.errors import UserError
-from art2real.index.audit import make_queries
 from art2real.index.manifest import check_index
 from art2real.index.protocol import Neighbours
+from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, open_retriever
 from art2real.index.shard import IndexShard, LocalShards
 from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request

@@ -11,10 +11,10 @@ import pytest
 from art2real.data.bank import MemoryBank
 from art2real.distributed.index_job import build_index
 from art2real.errors import UsageError, UserError
-from art2real.index.audit import make_queries
 from art2real.index.exact import ExactRetriever
 from art2real.index.manifest import describe, index_folder, read_manifest
 from art2real.index.order import order
+from art2real.index.queries import make_queries
 from art2real.index.retriever import open_retriever
 from tests.index.banks import (
     NARROW,

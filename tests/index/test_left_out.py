@@ -15,12 +15,12 @@ from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.checksums import file_xxh3
 from art2real.errors import UserError
-from art2real.index.audit import make_queries
 from art2real.index.build import add_shard, discard, finished, plan
 from art2real.index.exact import ExactRetriever
 from art2real.index.learn import train
 from art2real.index.left_out import RowNumbers
 from art2real.index.manifest import IndexManifest, Part, index_folder
+from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, open_retriever, unit_rows_and_norms
 from art2real.index.shard import IndexShard
 from tests.index.banks import NARROW, WIDE, index_bank, make_half_plain_bank, request

@@ -13,10 +13,10 @@ from art2real.core.affinity import unit
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.errors import UserError
-from art2real.index.audit import make_queries
 from art2real.index.build import discard, plan
 from art2real.index.exact import ExactRetriever
 from art2real.index.manifest import read_manifest
+from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, merge, open_retriever, unit_rows
 from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
 

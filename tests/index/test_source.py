@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from art2real.core.estimators import Exact, PatchSource, Sampled, make_estimator
-from art2real.index.audit import make_queries
+from art2real.index.queries import make_queries
 from art2real.index.retriever import open_retriever
 from art2real.index.source import RetrievedScale
 from tests.index.banks import NARROW, index_bank, make_bank, request
