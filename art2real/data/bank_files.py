@@ -1,4 +1,4 @@
-"""The Arrow files of a bank's shards: their columns, their sums, and how they are read."""
+"""The Arrow files of a bank's shards: their columns, and how they are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from art2real.core.scale import Scale
-from art2real.data.arrow_file import write_arrow
-from art2real.data.manifest import BankSettings, PatchEntry, ShardInfo
+from art2real.data.checksums import file_xxh3
+from art2real.data.manifest import (
+    FORMAT_VERSION,
+    BankSettings,
+    FileEntry,
+    PatchEntry,
+    ShardInfo,
+    temporary_name,
+)
 
 ID_DIGITS = 16
 """Digits of a photo's content hash that make its id."""
@@ -85,12 +92,12 @@ def write_tables(
     Raises:
         OSError: the bank cannot be written to.
     """
-    photos_file = write_arrow(bank, f"photos/{name}.arrow", photos)
+    photos_file = _write(bank, f"photos/{name}.arrow", photos)
     patches = {}
     for scale in settings.scales:
         found = None if classes is None else classes[scale]
         table = patch_table(scale, photos.num_rows, settings.image_size, found)
-        entry = write_arrow(bank, f"patches/{scale.name}/{name}.arrow", table)
+        entry = _write(bank, f"patches/{scale.name}/{name}.arrow", table)
         patches[scale.name] = PatchEntry(**entry.model_dump(), rows=table.num_rows)
     return ShardInfo(name=name, photos=photos.num_rows, photos_file=photos_file, patches=patches)
 
@@ -119,3 +126,24 @@ def add_patch_sums(sums: dict[Scale, np.ndarray], pixels: np.ndarray) -> None:
     for scale, mine in sums.items():
         windows = np.lib.stride_tricks.sliding_window_view(total, (scale.size, scale.size), axis=(0, 1))
         mine += windows[:: scale.stride, :: scale.stride].sum(axis=(0, 1), dtype=np.uint64).ravel()
+
+
+def _write(bank: Path, relative: str, table: pa.RecordBatch) -> FileEntry:
+    path = bank / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = table.schema.with_metadata({"art2real_bank_format": str(FORMAT_VERSION)})
+    temporary = temporary_name(path)
+    try:
+        # Arrow's own file: through Python's, the pixels would be copied once more.
+        with pa.OSFile(os.fsencode(temporary), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+            writer.write_batch(table.replace_schema_metadata(schema.metadata))
+        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+            if hasattr(os, "posix_fadvise"):
+                # A bank larger than the memory would push all else out of the system's cache, this build too.
+                os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return entry

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from art2real.data.manifest import (
     ShardRecord,
     write_text,
 )
-from art2real.data.shard_store import ShardStore
 from art2real.errors import UserError
 
 FEW_FILES = 100
@@ -51,24 +49,15 @@ class Summary:
     """Tasks that an earlier, interrupted build had done."""
 
 
-def do_task(task: ShardTask, store: ShardStore) -> Future[ShardRecord]:
+def do_task(task: ShardTask) -> ShardRecord:
     """Writes the shards of a task, or writes them again without the photos that it says to drop."""
-    # Of a task with copies the shards are there, if nothing was damaged in between.
-    record = write_shards(task, store)
-    return store.submit(lambda: drop_photos(task, record.result())) if task.drop else record
+    return drop_photos(task) if task.drop else write_shards(task)
 
 
 def serially(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord], None, None]:
-    """Does tasks one after the other in this process; the last one is written while the next is decoded."""
-    before: tuple[int, Future[ShardRecord]] | None = None
-    with ShardStore() as store:
-        for task in tasks:
-            begun = do_task(task, store)
-            if before is not None:
-                yield before[0], before[1].result()
-            before = task.number, begun
-        if before is not None:
-            yield before[0], before[1].result()
+    """Does tasks one after the other in this process."""
+    for task in tasks:
+        yield task.number, do_task(task)
 
 
 class Build:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,6 @@ from art2real.data.manifest import (
     write_text,
 )
 from art2real.data.masks import decode_mask, patch_classes
-from art2real.data.shard_store import ShardStore, Squares
 from art2real.data.sources import read_entry, read_file
 from art2real.data.sources.entry import Entry
 from art2real.errors import UserError
@@ -95,24 +94,22 @@ def finished_record(task: ShardTask) -> ShardRecord | None:
     return record if whole else None
 
 
-def write_shards(task: ShardTask, store: ShardStore) -> Future[ShardRecord]:
-    """Decodes the photos of a task and has its shards written, unless that is done already.
+def write_shards(task: ShardTask) -> ShardRecord:
+    """Decodes the photos of a task and writes its shards, unless that is done already.
 
     A file that cannot be used is noted in the record and left out; if that leaves none, only the record is
     written.
 
-    Returns:
-        the record, when the store has written it; or the `OSError` if the bank cannot be written to.
-
     Raises:
         UserError: as `finished_record`.
+        OSError: the bank cannot be written to.
     """
     finished = finished_record(task)
     if finished is not None:
-        return store.submit(lambda: finished)
+        return finished
     bank, limits = Path(task.bank), task.settings.limits
     entries = read_listing(bank, task.listed)
-    shards = _Shards(task, store, classes=any(entry.mask is not None for entry in entries))
+    shards = _Shards(task, classes=any(entry.mask is not None for entry in entries))
     skipped: list[Skipped] = []
     for entry, content in _contents(entries, limits, task.anonymous):
         try:
@@ -144,18 +141,13 @@ def write_shards(task: ShardTask, store: ShardStore) -> Future[ShardRecord]:
                 attribution=entry.attribution,
             )
             shards.add(row, square, None if classes is None else classes[number])
-    shards.finish()
-    return store.submit(_record, task, shards, tuple(skipped))
-
-
-def _record(task: ShardTask, shards: _Shards, skipped: tuple[Skipped, ...]) -> ShardRecord:
     record = ShardRecord(
         settings=task.settings,
         input_sha256=task.input_sha256,
         photos=task.files - len(skipped),
-        shards=tuple(shards.written()),
+        shards=tuple(shards.finish()),
         sums=shards.sums,
-        skipped=skipped,
+        skipped=tuple(skipped),
     )
     write_record(task, record)
     return record
@@ -174,21 +166,20 @@ def shard_name(task: ShardTask, number: int) -> str:
 
 
 class _Shards:
-    """Collects squares and has a shard written whenever one is full."""
+    """Collects squares and writes a shard whenever one is full."""
 
-    def __init__(self, task: ShardTask, store: ShardStore, *, classes: bool) -> None:
-        self._task, self._store = task, store
+    def __init__(self, task: ShardTask, *, classes: bool) -> None:
+        self._task = task
         settings = task.settings
         room = settings.squares_per_shard
         if settings.fit == "crop":
             room = min(room, task.files)
-        self._shape = (room, settings.image_size, settings.image_size, 3)
-        self._squares: Squares | None = None
+        self._pixels = np.empty((room, settings.image_size, settings.image_size, 3), np.uint8)
         self._rows: list[SquareRow] = []
         self._classes: dict[Scale, list[np.ndarray]] | None = None
         if classes:
             self._classes = {scale: [] for scale in settings.scales}
-        self._writing: list[Future[ShardInfo]] = []
+        self._written: list[ShardInfo] = []
         self._sums = {scale: np.zeros(scale.dimension, np.uint64) for scale in settings.scales}
 
     @property
@@ -196,44 +187,33 @@ class _Shards:
         return {scale.name: tuple(sums.tolist()) for scale, sums in self._sums.items()}
 
     def add(self, row: SquareRow, pixels: np.ndarray, classes: np.ndarray | None) -> None:
-        if self._squares is None:
-            self._squares = self._store.squares(self._shape)
-        self._squares.pixels[len(self._rows)] = pixels
+        if len(self._rows) == len(self._pixels):
+            self._write()
+        self._pixels[len(self._rows)] = pixels
         self._rows.append(row)
         if self._classes is not None:
             for scale, found in self._classes.items():
                 rows = len(scale.positions(*pixels.shape[:2])[0])
                 found.append(np.zeros(rows, np.uint16) if classes is None else patch_classes(classes, scale))
-        if len(self._rows) == self._shape[0]:
-            self.finish()
 
-    def finish(self) -> None:
-        """Has what was collected written."""
-        if self._squares is None:
-            return
+    def finish(self) -> list[ShardInfo]:
+        if self._rows:
+            self._write()
+        return self._written
+
+    def _write(self) -> None:
+        pixels = self._pixels[: len(self._rows)]
+        add_patch_sums(self._sums, pixels)
         classes = None
         if self._classes is not None:
             classes = {scale: np.concatenate(found) for scale, found in self._classes.items()}
             for found in self._classes.values():
                 found.clear()
-        name = shard_name(self._task, len(self._writing))
-        self._writing.append(self._store.submit(self._write, name, self._rows, self._squares, classes))
-        self._rows, self._squares = [], None
-
-    def written(self) -> list[ShardInfo]:
-        """The shards, which the store has to have been through."""
-        return [writing.result() for writing in self._writing]
-
-    def _write(
-        self, name: str, rows: list[SquareRow], squares: Squares, classes: dict[Scale, np.ndarray] | None
-    ) -> ShardInfo:
-        try:
-            pixels = squares.pixels[: len(rows)]
-            add_patch_sums(self._sums, pixels)
-            table = photo_table(rows, pixels)
-            return write_tables(Path(self._task.bank), name, self._task.settings, table, classes)
-        finally:
-            squares.give_back()
+        name = shard_name(self._task, len(self._written))
+        table = photo_table(self._rows, pixels)
+        settings = self._task.settings
+        self._written.append(write_tables(Path(self._task.bank), name, settings, table, classes))
+        self._rows = []
 
 
 def _contents(

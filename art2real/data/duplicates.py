@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from art2real.core.scale import Scale
 from art2real.data.bank_files import add_patch_sums, read_table, write_tables
-from art2real.data.bank_writer import ShardTask, write_record
+from art2real.data.bank_writer import ShardTask, write_record, write_shards
 from art2real.data.manifest import DUPLICATE, ShardInfo, ShardRecord, Skipped
 
 
@@ -58,16 +58,14 @@ def first_squares(bank: Path, shard: ShardInfo) -> pa.RecordBatch:
     return batch.filter(pc.equal(batch["tile"], 0))
 
 
-def drop_photos(task: ShardTask, record: ShardRecord) -> ShardRecord:
-    """Writes the shards of a task, described by `record`, again without the photos of its `drop`.
-
-    Returns:
-        their record, which is written too.
+def drop_photos(task: ShardTask) -> ShardRecord:
+    """Writes the shards of a task again without the photos of its `drop`, and its record.
 
     Raises:
         OSError: the bank cannot be written to.
     """
     bank, settings = Path(task.bank), task.settings
+    record = write_shards(task)  # which are there, if nothing was damaged in between
     copies = dict(task.drop)
     sums = {scale: np.zeros(scale.dimension, np.uint64) for scale in settings.scales}
     shards: list[ShardInfo] = []

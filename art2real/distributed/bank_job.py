@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from art2real.data.bank_writer import ShardTask
 from art2real.data.corpus import printable
 from art2real.data.listing import read_listing
 from art2real.data.manifest import ShardRecord, temporary_name
-from art2real.data.shard_store import ShardStore
 from art2real.errors import UserError
 
 _ATTEMPTS = 3
@@ -62,75 +60,46 @@ def _shards_together(shards: int) -> int:
 
 
 def _do_rows(rows: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
-    """Does tasks one after the other; the last one is written while the next is decoded."""
-    before: _Attempt | None = None
-    with ExitStack() as stack:
-        store = stack.enter_context(ShardStore())
-        for text in rows["task"]:
-            attempt = _Attempt(ShardTask.model_validate_json(text))
-            stack.callback(attempt.end)
-            if before is not None and attempt.earlier:
-                # A task that may kill its worker must not take the one before it along.
-                yield before.result()
-                before = None
-            attempt.begin(store)
-            if before is not None:
-                yield before.result()
-            before = attempt
-        if before is not None:
-            yield before.result()
+    for task in rows["task"]:
+        yield {name: [value] for name, value in _do(ShardTask.model_validate_json(task)).items()}
 
 
-class _Attempt:
-    """Does a task and counts how often it was begun and never ended.
+def _do(task: ShardTask) -> dict[str, Any]:
+    result = {"number": task.number, "record": "", "unwritable": "", "error": ""}
+    try:
+        with _attempt(task) as attempts:
+            if attempts > _ATTEMPTS:
+                entries = read_listing(Path(task.bank), task.listed)
+                first, last = (printable(entry.source) for entry in (entries[0], entries[-1]))
+                result["error"] = (
+                    f"a worker died {attempts - 1} times at the files {first} to {last}; finished shards are "
+                    "kept: go on with --resume and more memory, or remove the file that does it"
+                )
+            else:
+                # Not Pydantic's own JSON: names of files need not be valid Unicode.
+                result["record"] = do_task(task).to_json()
+    except UserError as error:
+        result["error"] = str(error)
+    except OSError as error:  # a full or write-protected disk: trying again would not help
+        result["unwritable"] = why(error)
+    return result
+
+
+@contextmanager
+def _attempt(task: ShardTask) -> Iterator[int]:
+    """Counts how often a task was begun and never ended.
 
     Ray Data starts a task whose worker died again, without end: a file that kills its worker would keep the
     build busy for ever. Marks in the bank's folder outlive the worker.
     """
-
-    def __init__(self, task: ShardTask) -> None:
-        self._task = task
-        record = Path(task.bank) / task.record_path
-        record.parent.mkdir(parents=True, exist_ok=True)
-        self.earlier = sum(1 for _ in record.parent.glob(f".{task.name}.attempt.*.tmp"))
-        """Attempts that ended with their worker."""
-        self._mark = temporary_name(record.with_suffix(".attempt"))
-        self._record: Future[ShardRecord] = Future()
-
-    def begin(self, store: ShardStore) -> None:
-        """Decodes the files of the task; `result` tells what went wrong."""
-        try:
-            if self.earlier >= _ATTEMPTS:
-                raise UserError(self._deadly())
-            self._mark.touch()
-            self._record = do_task(self._task, store)
-        except (UserError, OSError) as error:
-            self._record.set_exception(error)
-
-    def result(self) -> dict[str, list[Any]]:
-        """A row that tells what came of the task, when all is written."""
-        row = {"number": self._task.number, "record": "", "unwritable": "", "error": ""}
-        try:
-            # Not Pydantic's own JSON: names of files need not be valid Unicode.
-            row["record"] = self._record.result().to_json()
-        except UserError as error:
-            row["error"] = str(error)
-        except OSError as error:  # a full or write-protected disk: trying again would not help
-            row["unwritable"] = why(error)
-        self.end()
-        return {name: [value] for name, value in row.items()}
-
-    def end(self) -> None:
-        """Takes the mark away."""
-        self._mark.unlink(missing_ok=True)
-
-    def _deadly(self) -> str:
-        entries = read_listing(Path(self._task.bank), self._task.listed)
-        first, last = (printable(entry.source) for entry in (entries[0], entries[-1]))
-        return (
-            f"a worker died {self.earlier} times at the files {first} to {last}; finished shards are "
-            "kept: go on with --resume and more memory, or remove the file that does it"
-        )
+    record = Path(task.bank) / task.record_path
+    record.parent.mkdir(parents=True, exist_ok=True)
+    mark = temporary_name(record.with_suffix(".attempt"))
+    mark.touch()
+    try:
+        yield sum(1 for _ in record.parent.glob(f".{task.name}.attempt.*.tmp"))
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def _absolute(task: ShardTask) -> ShardTask:

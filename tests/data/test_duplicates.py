@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.bank_build import build_bank
-from art2real.data.bank_run import serially
+from art2real.data.bank_run import do_task
 from art2real.data.bank_verify import verify
 from art2real.data.manifest import BankSettings
 from tests.data.test_bank_build import Crash, contents, crash_at
@@ -63,7 +63,7 @@ def test_the_order_of_the_tasks_does_not_matter(tmp_path):
     photos = corpus(tmp_path, WHICH)
 
     def backwards(tasks):
-        return serially(tasks[::-1])
+        yield from ((task.number, do_task(task)) for task in reversed(tasks))
 
     build_bank(photos, tmp_path / "bank", SETTINGS)
     build_bank(photos, tmp_path / "backwards", SETTINGS, write=backwards)

@@ -106,10 +106,10 @@ def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_p
     def deadly(rows):
         import art2real.distributed.bank_job as job
 
-        def do_task(task, store):
+        def do_task(task):
             if task.number == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return original(task, store)
+            return original(task)
 
         original = job.do_task
         job.do_task = do_task
