@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,38 +87,52 @@ def build_index(
 
 
 def _build(bank: MemoryBank, orders: list[Order], on_progress: Progress | None) -> dict[Scale, IndexManifest]:
-    """Sends all steps off at once; Ray starts each when what it needs is there, its memory included."""
+    """Runs the stages of all scales beside each other; Ray starts a step when there is memory for it.
+
+    A stage is sent off when the one before it has ended, so that after an error or Ctrl-C nothing new begins.
+    Sending everything off at once and cancelling the rest is not safe: Ray's driver aborts, and whatever else
+    its process does with it, if a task is cancelled while what it waits for arrives.
+    """
     path = bank.path.resolve()
     threads = _threads(len(orders))
-    words: dict[ray.ObjectRef, str] = {}
-    last: dict[Scale, ray.ObjectRef] = {}
     for each in orders:
-        scale, need = each.scale, each.memory
         if each.replaces:
-            build.discard(bank, scale)
-        train_here = _train.options(num_cpus=threads, memory=need.train)
-        trained = train_here.remote(path, scale, each.request, each.spec, threads)
-        words[trained] = f"{scale} trained"
-        parts = []
-        for number, bank_shards in enumerate(each.shards, len(each.kept)):
-            part = _add_shard.options(memory=need.add).remote(path, scale, trained, number, bank_shards)
-            words[part] = f"{scale} shard {number} added"
-            parts.append(part)
-        finish_here = _finish.options(num_cpus=threads, memory=need.audit)
-        last[scale] = finish_here.remote(path, scale, trained, threads, *each.kept, *parts)
-        words[last[scale]] = f"{scale} audited"
-    waiting = list(words)
-    try:
-        while waiting:
-            ready, waiting = ray.wait(waiting)
-            for step in ready:
-                _result(step)
-                if on_progress is not None:
-                    on_progress(len(words) - len(waiting), len(words), words[step])
-    finally:
-        for step in waiting:  # after an error or Ctrl-C nothing more is wanted
-            ray.cancel(step)
-    return {scale: _result(step) for scale, step in last.items()}
+            build.discard(bank, each.scale)
+    stages = {each.scale: _stages(path, each, threads) for each in orders}
+    running = {step: words for scale in stages for step, words in next(stages[scale]).items()}
+    total, ended = sum(2 + len(each.shards) for each in orders), 0
+    manifests = {}
+    while running:
+        for step in ray.wait(list(running))[0]:
+            scale, words = running.pop(step)
+            result = _result(step)
+            ended += 1
+            if on_progress is not None:
+                on_progress(ended, total, f"{scale} {words}")
+            if any(scale == other for other, _ in running.values()):
+                continue
+            following = next(stages[scale], None)
+            if following is None:
+                manifests[scale] = result
+            else:
+                running.update(following)
+    return manifests
+
+
+def _stages(bank: Path, each: Order, threads: int) -> Iterator[dict[ray.ObjectRef, tuple[Scale, str]]]:
+    """Sends off the steps of a scale, those of a stage together: training, the shards, the audit."""
+    scale, need = each.scale, each.memory
+    train_here = _train.options(num_cpus=threads, memory=need.train)
+    trained = train_here.remote(bank, scale, each.request, each.spec, threads)
+    yield {trained: (scale, "trained")}
+    parts = {}
+    for number, bank_shards in enumerate(each.shards, len(each.kept)):
+        part = _add_shard.options(memory=need.add).remote(bank, scale, trained, number, bank_shards)
+        parts[part] = scale, f"shard {number} added"
+    if parts:
+        yield parts
+    finish_here = _finish.options(num_cpus=threads, memory=need.audit)
+    yield {finish_here.remote(bank, scale, trained, threads, *each.kept, *parts): (scale, "audited")}
 
 
 def _threads(scales: int) -> int:

@@ -155,6 +155,20 @@ def test_memory_is_checked_before_anything_is_written(bank: Path) -> None:
     assert not (bank / "index").exists()
 
 
+def test_after_an_error_nothing_begins_and_what_was_done_is_kept(bank: Path) -> None:
+    in_the_way = index_folder(bank, WIDE) / "part-00001.index"
+    (in_the_way / "x").mkdir(parents=True)
+    for _ in range(5):
+        with pytest.raises(UserError, match=r"part-00001\.index cannot be written"):
+            build_index(bank, factory="IVF8,SQfp16", shards=3, min_recall=0.5)
+        assert read_manifest(bank, WIDE) is None
+    shutil.rmtree(in_the_way)
+    done = {path: path.stat().st_mtime_ns for path in index_folder(bank, WIDE).glob("*.index")}
+    assert [path.name for path in sorted(done)] == ["part-00000.index", "part-00002.index", "trained.index"]
+    build_index(bank, factory="IVF8,SQfp16", shards=3, min_recall=0.5)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
 def test_no_bank(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a memory bank"):
         build_index(tmp_path / "nowhere")
