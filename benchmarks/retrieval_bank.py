@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter, median_filter
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.bank_build import build_bank
-from art2real.data.images import decode, square, to_array
+from art2real.data.images import decode, square
 from art2real.data.manifest import BankSettings
 from art2real.index.build import add_shard, finish, plan
 from art2real.index.learn import train
@@ -88,7 +88,7 @@ class Corpus:
 
 
 def _read(path: Path) -> np.ndarray:
-    return to_array(square(decode(path), SIDE))
+    return square(decode(path), SIDE)
 
 
 def indexed(

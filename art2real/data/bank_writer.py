@@ -115,17 +115,18 @@ def write_shards(task: ShardTask) -> ShardRecord:
         try:
             if isinstance(content, BadImage):
                 raise content
-            image = decode(content, limits)
-            shape = task.settings.geometry(*image.size)
+            photo = decode(content, limits)
+            height, width = photo.shape[:2]
+            shape = task.settings.geometry(width, height)
             mask = None
             if entry.mask is not None:
-                mask = _mask(entry.mask, image, limits, task.anonymous)
+                mask = _mask(entry.mask, width, height, limits, task.anonymous)
         except BadImage as error:
             skipped.append(
                 Skipped(path=entry.source, bytes=entry.bytes, cause=error.cause, detail=error.detail)
             )
             continue
-        pixels = shape.squares(image, Image.Resampling.BICUBIC)
+        pixels = shape.squares(photo, Image.Resampling.BICUBIC)
         classes = None if mask is None else shape.squares(mask, Image.Resampling.NEAREST)
         sha256 = hashlib.sha256(content).hexdigest()
         for number, square in enumerate(pixels):
@@ -133,8 +134,8 @@ def write_shards(task: ShardTask) -> ShardRecord:
                 source=printable(entry.source),
                 sha256=sha256,
                 bytes=len(content),
-                width=image.width,
-                height=image.height,
+                width=width,
+                height=height,
                 tile=number,
                 place=shape.place(number),
                 licence=entry.licence,
@@ -239,12 +240,12 @@ def _contents(
             yield entry, content.result()
 
 
-def _mask(file: str, image: Image.Image, limits: ImageLimits, anonymous: bool) -> Image.Image:
+def _mask(file: str, width: int, height: int, limits: ImageLimits, anonymous: bool) -> np.ndarray:
     try:
         content = read_file(file, limits, anonymous)
     except BadImage as error:
         raise BadImage("bad_mask", f"its mask cannot be read: {error.detail}") from None
-    return decode_mask(content, image.width, image.height, limits)
+    return decode_mask(content, width, height, limits)
 
 
 def _size(path: Path) -> int | None:

@@ -38,17 +38,19 @@ class Geometry:
         each = self.magnification
         return self.box[0] + left * each, self.box[1] + top * each, self.size * each
 
-    def squares(self, image: Image.Image, filter: Image.Resampling) -> list[np.ndarray]:
-        """The squares of an image with the original's width and height: `[size, size(, channels)]` each."""
-        whole = self.box == (0, 0, *image.size)
+    def squares(self, pixels: np.ndarray, filter: Image.Resampling) -> list[np.ndarray]:
+        """The squares of an image with the original's width and height: `[size, size(, 3)]` each.
+
+        Args:
+            pixels: `[H, W(, 3)]`, uint8 or (without channels) int32.
+        """
         left, top, right, bottom = self.box
         if self.target == (right - left, bottom - top) and left == int(left) and top == int(top):
-            image = image if whole else image.crop(self.box)
+            pixels = pixels[int(top) : int(bottom), int(left) : int(right)]
         else:
             # The box cuts before it scales but lets the filter reach beyond: same pixels as a cut afterwards,
             # and no giant panorama in between.
-            image = image.resize(self.target, filter, box=self.box)
-        pixels = np.asarray(image)
+            pixels = np.asarray(Image.fromarray(pixels).resize(self.target, filter, box=self.box))
         return [pixels[top : top + self.size, left : left + self.size] for left, top in self.corners]
 
 

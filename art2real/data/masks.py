@@ -13,8 +13,8 @@ from art2real.data.images import FORMATS, BadImage, ImageLimits
 NO_CLASS = 0
 
 
-def decode_mask(content: bytes, width: int, height: int, limits: ImageLimits) -> Image.Image:
-    """A mask file as an image of class numbers, one channel.
+def decode_mask(content: bytes, width: int, height: int, limits: ImageLimits) -> np.ndarray:
+    """A mask file as class numbers, uint8 or int32 `[H, W]`.
 
     The numbers are palette indices, grey levels or 16-bit values as the file has them: nothing is scaled and
     no palette is applied.
@@ -40,13 +40,13 @@ def decode_mask(content: bytes, width: int, height: int, limits: ImageLimits) ->
     except Exception:  # parsers of hostile bytes raise nearly anything
         raise BadImage("bad_mask", "the mask cannot be decoded") from None
     if mask.mode in ("P", "L"):
-        return mask
+        return np.asarray(mask)
     if mask.mode == "1":
-        return mask.convert("L").point(lambda level: level // 255)
+        return np.asarray(mask).astype(np.uint8)
     values = np.asarray(mask)
     if values.ndim != 2 or mask.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise BadImage("bad_mask", f"the mask has no class numbers from 0 to 65535 (its mode is {mask.mode})")
-    return Image.fromarray(values.astype(np.int32))
+    return values.astype(np.int32)
 
 
 def patch_classes(classes: np.ndarray, scale: Scale) -> np.ndarray:

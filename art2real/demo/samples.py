@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, decode, square, to_array
+from art2real.data.images import BadImage, decode, square
 from art2real.demo.painter import paint
 from art2real.errors import UserError
 
@@ -197,7 +197,7 @@ def take_images(
             progress(done, total)
             if image is not None:
                 path = target / f"{len(written[kind]):04d}-{Path(name).stem[:60]}.png"
-                _save(path, to_array(square(image, size - 2 * FRAME)))
+                _save(path, square(image, size - 2 * FRAME))
                 written[kind].append(path)
         if not written[kind]:
             raise UserError(
@@ -225,12 +225,13 @@ def _folders(folder: Path, size: int, truth: bool) -> Samples:
     return Samples(size, made[0], made[1], made[2], made[3] if truth else None, trained_on=False)
 
 
-def _scaled(image: Image.Image, size: int) -> np.ndarray:
+def _scaled(photo: np.ndarray, size: int) -> np.ndarray:
     """A source photo scaled so that a crop of `size` shows a good part of the scene, uint8 `[H, W, 3]`."""
+    image = Image.fromarray(photo)
     scale = max(_SCENE * size / min(image.size), (size + 8) * len(COLUMNS) / image.width)
     # Rounding up keeps every column at least as wide as a crop.
     width, height = (max(size, int(np.ceil(side * scale))) for side in image.size)
-    return to_array(image.resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _spread(folder: Path) -> list[str]:
@@ -240,7 +241,7 @@ def _spread(folder: Path) -> list[str]:
     return [names[number * len(names) // USER_IMAGES] for number in range(USER_IMAGES)]
 
 
-def _usable(folder: Path, names: list[str], skipped: list[str]) -> Iterator[tuple[str, Image.Image | None]]:
+def _usable(folder: Path, names: list[str], skipped: list[str]) -> Iterator[tuple[str, np.ndarray | None]]:
     for name in names:
         try:
             yield name, decode(folder / name)

@@ -18,7 +18,7 @@ import torch
 
 from art2real.core.patches import to_signed
 from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, decode, scaled, to_array
+from art2real.data.images import BadImage, decode, scaled
 from art2real.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class ImageStream:
         image = self._cache.get(name)
         if image is None and name not in self.broken:
             try:
-                image = to_array(scaled(decode(self.folder / name), self._load_size, longest=_LONGEST))
+                image = scaled(decode(self.folder / name), self._load_size, longest=_LONGEST)
             except BadImage as error:
                 reason = f"{error.cause}: {error.detail}"
                 if self.broken.setdefault(name, reason) is reason:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from art2real.core.patches import to_signed
 from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, ImageLimits, decode, to_array
+from art2real.data.images import BadImage, ImageLimits, decode
 from art2real.errors import UsageError, UserError
 from art2real.translation.weights import load_generator
 
@@ -44,17 +44,16 @@ class Translated:
     seconds: float
 
 
-def translate_image(generator: torch.nn.Module, image: Image.Image) -> Image.Image:
-    """G(image), of the same size.
+def translate_image(generator: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """G(image), of the same size, uint8 `[H, W, 3]`.
 
     The right and lower border are padded by reflection to a size that the generator can halve twice, and the
     result is cropped back.
 
     Args:
         generator: `[1, 3, H, W]` in [-1, 1] -> the same, on any device.
-        image: RGB.
+        pixels: RGB, uint8 `[H, W, 3]`.
     """
-    pixels = to_array(image)
     height, width = pixels.shape[:2]
     padding = [(0, max(_LEAST, -(-side // _MULTIPLE) * _MULTIPLE) - side) for side in (height, width)]
     # np.pad reflects as often as it takes, for images smaller than their padding.
@@ -63,7 +62,7 @@ def translate_image(generator: torch.nn.Module, image: Image.Image) -> Image.Ima
     signed = to_signed(torch.from_numpy(padded).permute(2, 0, 1)[None])
     with torch.inference_mode():
         out = generator(signed if weight is None else signed.to(weight.device))
-    return Image.fromarray(to_pixels(out)[0, :height, :width])
+    return to_pixels(out)[0, :height, :width]
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
@@ -174,9 +173,10 @@ def _repeated(names: Sequence[PurePosixPath]) -> set[PurePosixPath]:
     return {name for name, count in Counter(names).items() if count > 1}
 
 
-def _save(image: Image.Image, target: Path, image_format: str) -> None:
+def _save(pixels: np.ndarray, target: Path, image_format: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    image = Image.fromarray(pixels)
     try:
         if image_format == "png":
             image.save(temporary, format="PNG")

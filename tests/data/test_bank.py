@@ -16,7 +16,7 @@ from art2real.core.patches import extract, flatten_pixels, to_signed
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.data.bank_build import build_bank
-from art2real.data.images import decode, square, to_array
+from art2real.data.images import decode, square
 from art2real.data.manifest import BankSettings
 from art2real.errors import UserError
 from tests.pictures import make_photo, write_photos
@@ -47,7 +47,7 @@ def test_photos_are_what_the_decoder_gives(bank):
         assert (photo.width, photo.height) == (56, 40)
         assert photo.id == photo.sha256[:16]
         assert photo.licence is photo.attribution is None
-        assert np.array_equal(photo.pixels, to_array(square(decode(path), 36)))
+        assert np.array_equal(photo.pixels, square(decode(path), 36))
     assert bank.photos[-1].source == "photo-006.jpg"
     assert [photo.source for photo in bank.photos[2:4]] == ["photo-002.jpg", "photo-003.jpg"]
     with pytest.raises(IndexError):

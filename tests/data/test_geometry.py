@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from art2real.data.geometry import geometry
-from art2real.data.images import BadImage, square, to_array
+from art2real.data.images import BadImage, square
 from tests.pictures import make_photo
 
 BICUBIC, NEAREST = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
@@ -32,7 +32,7 @@ def of(width, height, size=16, fit="tile", tile_stride=None, resize=False, max_p
 def test_tiles_are_copies_and_lose_less_than_a_stride(width, height, stride):
     pixels = make_photo(0, height, width)
     shape = of(width, height, tile_stride=stride)
-    squares = shape.squares(Image.fromarray(pixels), BICUBIC)
+    squares = shape.squares(pixels, BICUBIC)
     assert len(squares) == len(shape.corners)
     for number, found in enumerate(squares):
         left, top, side = shape.place(number)
@@ -48,7 +48,7 @@ def test_tiles_are_copies_and_lose_less_than_a_stride(width, height, stride):
 def test_an_unscaled_crop_is_a_copy_of_the_centre(width, height):
     pixels = make_photo(0, height, width)
     shape = of(width, height, fit="crop")
-    [found] = shape.squares(Image.fromarray(pixels), BICUBIC)
+    [found] = shape.squares(pixels, BICUBIC)
     left, top, _ = map(int, shape.place(0))
     np.testing.assert_array_equal(found, pixels[top : top + 16, left : left + 16])
     assert abs((width - 16) - 2 * left) <= 1
@@ -57,10 +57,10 @@ def test_an_unscaled_crop_is_a_copy_of_the_centre(width, height):
 
 @given(width=st.integers(4, 90), height=st.integers(4, 90))
 def test_a_scaled_crop_is_that_of_every_other_use(width, height):
-    image = Image.fromarray(make_photo(0, height, width))
+    photo = make_photo(0, height, width)
     shape = of(width, height, fit="crop", resize=True)
-    [found] = shape.squares(image, BICUBIC)
-    np.testing.assert_array_equal(found, to_array(square(image, 16)))
+    [found] = shape.squares(photo, BICUBIC)
+    np.testing.assert_array_equal(found, square(photo, 16))
     left, top, side = shape.place(0)
     assert side == pytest.approx(min(width, height))
     assert (left, top) == ((width - side) / 2, (height - side) / 2)
@@ -72,7 +72,7 @@ def test_scaled_tiles_are_cut_from_the_scaled_photo(width, height):
     shape = of(width, height, resize=True, tile_stride=5)
     side = min(width, height)
     whole = image.resize((round(width * 16 / side), round(height * 16 / side)), BICUBIC)
-    for found, (left, top) in zip(shape.squares(image, BICUBIC), shape.corners, strict=True):
+    for found, (left, top) in zip(shape.squares(np.asarray(image), BICUBIC), shape.corners, strict=True):
         np.testing.assert_array_equal(found, np.asarray(whole)[top : top + 16, left : left + 16])
 
 
@@ -81,7 +81,7 @@ def test_a_mask_is_cut_like_its_photo():
     height, width = 48, 70
     where = np.arange(height * width, dtype=np.int32).reshape(height, width)
     shape = of(width, height, tile_stride=9)
-    for number, found in enumerate(shape.squares(Image.fromarray(where), NEAREST)):
+    for number, found in enumerate(shape.squares(where, NEAREST)):
         left, top, _ = map(int, shape.place(number))
         np.testing.assert_array_equal(found, where[top : top + 16, left : left + 16])
 

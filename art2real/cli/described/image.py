@@ -17,9 +17,9 @@ def read_square(file: Path, side: int) -> np.ndarray:
     Raises:
         UserError: the file is missing or no image that can be used.
     """
-    from art2real.data.images import BadImage, decode, square, to_array
+    from art2real.data.images import BadImage, decode, square
 
     try:
-        return to_array(square(decode(file), side))
+        return square(decode(file), side)
     except BadImage as error:
         raise UserError(f"image {file} cannot be used: {error}") from None
