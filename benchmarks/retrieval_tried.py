@@ -114,7 +114,7 @@ class _Recorder:
 
     def __init__(self, source: PatchSource) -> None:
         self._source = source
-        self.rows, self.mean = source.rows, source.mean
+        self.rows, self.mean, self.missing = source.rows, source.mean, source.missing
         self.cells_drawn = self.drawn = np.empty(0, np.int64)
 
     def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:

@@ -35,7 +35,7 @@ ONLY_IN = {
     "ray": {"distributed"},
     "faiss": {"index", "distributed"},
     "click": {"cli"},
-    "matplotlib": {"demo", "evaluation", "index", "study"},
+    "matplotlib": {"demo", "evaluation", "index", "study", "training"},
 }
 # Rooms beside each other on a floor keep apart, but for these.
 NEIGHBOURS = {("training", "translation")}

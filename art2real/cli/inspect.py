@@ -11,13 +11,14 @@ import click
 
 from art2real.cli.common import emit, json_option, progress
 from art2real.cli.described.audit import audit_as_text, audit_bank
-from art2real.cli.described.bank import bank_as_text, describe_bank, verify_bank
+from art2real.cli.described.bank import bank_as_text, describe_bank, draw_bank, verify_bank
 from art2real.cli.described.files import OnProgress
 from art2real.cli.described.index import describe_index, index_as_text, verify_index
 from art2real.cli.described.run import (
     checkpoint_as_text,
     describe_checkpoint,
     describe_run,
+    draw_run,
     run_as_text,
     verify_checkpoint,
     verify_run,
@@ -45,7 +46,8 @@ from art2real.errors import UsageError, UserError
     "--out",
     metavar="FILE.png",
     type=click.Path(path_type=Path),
-    help="Draw random photos and patches of a memory bank into a picture; with --audit an affinity matrix.",
+    help="Draw random photos and patches of a memory bank into a picture, with --audit an affinity matrix; "
+    "of a run its curves.",
 )
 @json_option
 def command(
@@ -60,9 +62,10 @@ def command(
     if images and not audit:
         raise UsageError("--image: only an audit takes images; add --audit")
     kind = _kind_of(path)
-    if kind is not _BANK and (out is not None or audit):
-        option, what = ("--audit", "an audit") if audit else (f"--out {out}", "a picture")
-        raise UsageError(f"{option}: only a memory bank has {what}, and {path} is none; leave it out")
+    if audit and kind is not _BANK:
+        raise UsageError(f"--audit: only a memory bank has an audit, and {path} is none; leave it out")
+    if out is not None and kind.draw is None:
+        raise UsageError(f"--out {out}: only memory banks and runs have a picture; leave it out")
     data = kind.describe(path)
     text = kind.as_text(data)
     if audit:
@@ -71,8 +74,8 @@ def command(
                 audit_bank(path, data["index"], images, out, lambda part: bar.update(round(100 * part, 1)))
             )
         text += "\n" + audit_as_text(data)
-    elif out is not None:
-        _draw(path, out)
+    elif out is not None and kind.draw is not None:
+        kind.draw(path, out)
     if out is not None:
         data["picture"] = str(out)
         text += f"\npicture: {out}"
@@ -92,14 +95,16 @@ class _Kind:
     describe: Callable[[Path], dict[str, Any]]
     as_text: Callable[[dict[str, Any]], str]
     verify: Callable[[Path, OnProgress], list[str]]
+    draw: Callable[[Path, Path], None] | None = None
+    """Writes a picture of the folder to a file."""
 
 
-_BANK = _Kind(("manifest.json", "building.json"), describe_bank, bank_as_text, verify_bank)
+_BANK = _Kind(("manifest.json", "building.json"), describe_bank, bank_as_text, verify_bank, draw_bank)
 # An index has a manifest.json as well, so it comes before banks.
 _KINDS = (
     _Kind(("trained.json",), describe_index, index_as_text, verify_index),
     _Kind(("checkpoint.json",), describe_checkpoint, checkpoint_as_text, verify_checkpoint),
-    _Kind(("run.json",), describe_run, run_as_text, verify_run),
+    _Kind(("run.json",), describe_run, run_as_text, verify_run, draw_run),
     _BANK,
 )
 
@@ -111,14 +116,6 @@ def _kind_of(path: Path) -> _Kind:
         if any((path / name).is_file() for name in kind.files):
             return kind
     raise UserError(f"{path}: neither a memory bank, an index, a run nor a checkpoint")
-
-
-def _draw(bank: Path, out: Path) -> None:
-    from art2real.data.bank import MemoryBank
-    from art2real.data.contact_sheet import draw_sheet
-    from art2real.data.pictures import save_picture
-
-    save_picture(draw_sheet(MemoryBank.open(bank)), out)
 
 
 def _verdict(data: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art2real.cli.common import address_option, emit, json_option, progress
+from art2real.cli.common import address_option, emit, human_bytes, human_seconds, json_option, progress
 
 if TYPE_CHECKING:
     from art2real.config.tree import TrainingConfig
@@ -38,7 +38,9 @@ _INTERRUPTED = 130
     "--resume", is_flag=True, help="Go on with the newest run of that name from its last checkpoint."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Check everything and say what would be done, without training."
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, try a few steps, and say what would be done and how long it takes.",
 )
 @address_option
 @json_option
@@ -123,10 +125,20 @@ _SHOWN = ("adversarial_G", "cycle_X", "contextual", "D_Y")
 
 
 def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json: bool) -> None:
-    from art2real.training.plan import count_parameters
+    import torch
+
+    from art2real.distributed.cluster import cores
+    from art2real.training.plan import count_parameters, worker_cpus
+    from art2real.training.trial import try_steps
 
     parameters = count_parameters(config)
     begun = 0 if run is None or not run.checkpoints() else run.checkpoints()[-1][0]
+    threads = max(1, int(worker_cpus(config.cluster, 0, cores())))
+    click.echo("trying a few steps", err=True)
+    on_gpu = config.cluster.use_gpu is not False and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    trial = try_steps(config, plan, threads=threads, device=device)
+    expected = trial.seconds * max(0, plan.total_steps - begun)
     data: dict[str, Any] = {
         **plan.facts,
         "steps_per_epoch": plan.steps_per_epoch,
@@ -135,6 +147,10 @@ def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json
         "workers": config.cluster.workers,
         "index_actors": plan.index_actors,
         "run": None if run is None else str(run.path),
+        "seconds_per_step": round(trial.seconds, 4),
+        "expected_seconds": round(expected),
+        "worker_bytes": trial.bytes,
+        "gpu_bytes": trial.gpu_bytes,
     }
     lines = [
         f"paintings   {plan.paintings} in {config.data.paintings}",
@@ -147,5 +163,9 @@ def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json
         if plan.bank is None
         else f"contextual  {config.contextual.estimator} at weight {plan.weight:g}, scales "
         f"{', '.join(map(str, plan.scales))}, {plan.index_actors} index actors of {plan.bank.path}",
+        f"a step      {trial.seconds:.3g} s here with {threads} threads; "
+        f"about {human_seconds(expected)} for the steps that are left",
+        f"memory      {human_bytes(trial.bytes)} of a process that trains and holds the whole index"
+        + (f", {human_bytes(trial.gpu_bytes)} of the GPU" if on_gpu else ""),
     ]
     emit(data, as_json, "\n".join(lines))

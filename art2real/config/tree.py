@@ -92,8 +92,19 @@ class Schedule(Section):
     )
     batch_size: int = Field(1, ge=1, description="images of each domain, a worker and step")
     learning_rate: float = Field(2e-4, gt=0, description="Adam's rate for all networks")
+    warmup_steps: int = Field(0, ge=0, description="steps over which the rate rises from 0 to its full value")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's first moment")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second moment")
+    clip_norm: float | None = Field(
+        None, gt=0, description="greatest length of the gradient of each optimiser; none: not clipped"
+    )
+    ema_decay: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="share that a moving average of the generators keeps of itself at a step, for example "
+        "0.999; it is what translates then; none: no average",
+    )
     pool_size: int = Field(50, ge=0, description="generated images that the discriminators are shown again")
 
     @model_validator(mode="after")

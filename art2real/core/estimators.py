@@ -64,6 +64,10 @@ class PatchSource(Protocol):
     def mean(self) -> torch.Tensor:
         """`[D]` mean of the bank's patches, in [-1, 1]."""
 
+    @property
+    def missing(self) -> int:
+        """Patches whose `nearest` could so far not be looked for in all of the bank."""
+
     def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
         """`[N, D]` in [-1, 1] -> int64 `[N, k]`: the rows with the least distance in the loss's metric, each
         at most once a patch, nearer ones roughly first, -1, last, where there is none."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from art2real.training.curves import LOSSES, curves, plot
+
 # Colours that no picture of ours uses, replaced by the page's own in the text of the SVG.
 _INK, _FAINT = "#010203", "#010204"
 _LINES = ("#010205", "#010206")
@@ -24,46 +26,13 @@ class Chart:
     svg: str
 
 
-_PANELS = (
-    (
-        "There and back",
-        "Difference between an image and itself after G and F. It falls as the networks learn to keep what "
-        "is in the picture.",
-        {"cycle_X": "painting", "cycle_Y": "photo"},
-    ),
-    (
-        "Critics",
-        "G is judged by the critic of photos, D_Y. Near 0.25 neither of the two is winning.",
-        {"adversarial_G": "G", "D_Y": "D_Y"},
-    ),
-    (
-        "Pull to real patches",
-        "Contextual loss, summed over the scales: how unlike the bank's patches those of G are.",
-        {"contextual": "contextual"},
-    ),
-    (
-        "Leave photos alone",
-        "What G changes in a photo, and F in a painting: ideally nothing.",
-        {"identity_X": "F, painting", "identity_Y": "G, photo"},
-    ),
-)
-
-
 def loss_charts(stats: list[dict[str, Any]]) -> list[Chart]:
     """Diagrams of the losses in a run's stats.jsonl; those without any value are left out."""
-    charts = []
-    for title, note, names in _PANELS:
-        curves = {}
-        for key, label in names.items():
-            points = [(line["step"], line["losses"][key]) for line in stats if key in line["losses"]]
-            if points:
-                curves[label] = np.array(points, dtype=np.float64)
-        if curves:
-            charts.append(Chart(title, note, _draw(curves)))
-    return charts
+    drawn = ((panel, curves(stats, panel)) for panel in LOSSES)
+    return [Chart(panel.title, panel.note, _draw(lines)) for panel, lines in drawn if lines]
 
 
-def _draw(curves: dict[str, np.ndarray]) -> str:
+def _draw(lines: dict[str, np.ndarray]) -> str:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -82,32 +51,12 @@ def _draw(curves: dict[str, np.ndarray]) -> str:
     with context(settings):
         figure = Figure(figsize=(4.6, 2.9), layout="constrained")
         axes = figure.add_subplot()
-        highest = 0.0
-        for colour, (label, points) in zip(_LINES, curves.items(), strict=False):
-            steps, values = points.T
-            smooth = _smooth(values)
-            axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.3)
-            axes.plot(steps, smooth, color=colour, linewidth=1.8, label=label)
-            highest = max(highest, float(np.quantile(values, 0.98)), float(smooth[-1]))
-        axes.set_ylim(0, highest * 1.08 or 1.0)  # the first steps would press the rest flat
-        axes.set_xlabel("step")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=_FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        if len(curves) > 1:
+        plot(axes, lines, colours=_LINES, faint=_FAINT)
+        if len(lines) > 1:
             axes.legend(frameon=False, loc="upper right", labelcolor=_INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(out.getvalue())
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean that is narrower at both ends."""
-    reach = max(1, len(values) // 20)
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    first, last = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
-    return np.asarray((total[last] - total[first]) / (last - first))
 
 
 def _for_page(svg: str) -> str:

@@ -47,7 +47,6 @@ class ActorShards:
     ) -> None:
         """`from_owners`: patches come from the actors, not from this process's own mapping of the bank."""
         self.missing: Counter[int] = Counter()
-        """By number of a shard, the queries (rows of `search`) that were answered without it."""
         self._bank = bank
         self._scale = scale
         self._held = actors.held

@@ -92,7 +92,7 @@ def run_training(
         UserError: the bank's index cannot be served, a loss broke, or the workers failed too often.
     """
     begun = time.perf_counter()
-    kept = run.checkpoints()
+    resume_from = run.newest_whole()
     run.clear_signals()
     actors = None
     try:
@@ -100,7 +100,7 @@ def run_training(
         assignment = _Assignment(
             config=_absolute(config),
             run=run,
-            resume_from=kept[-1][1] if kept else None,
+            resume_from=resume_from,
             scales=plan.scales,
             actors=actors,
             cpus=worker_cpus(config.cluster, plan.index_actors, largest_node_cpus()),

@@ -229,6 +229,10 @@ class _Recorder:
     def mean(self) -> torch.Tensor:
         return self._source.mean
 
+    @property
+    def missing(self) -> int:
+        return self._source.missing
+
     def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
         found = self._source.nearest(patches, k)
         self.found = found.numpy()

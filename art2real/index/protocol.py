@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -33,6 +34,9 @@ class Retriever(Protocol):
 
 class Shards(Protocol):
     """The shards of one scale's index, in the order of their rows."""
+
+    missing: Counter[int]
+    """By number of a shard, the queries (rows of `search`) that were answered without it."""
 
     def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
         """The `k` nearest rows in each shard; queries float32 `[N, D]` centred, of unit length, finite."""

@@ -128,6 +128,11 @@ class BankRetriever:
         return self.bank.patches(self.scale, rows) if self._fetcher is None else self._fetcher.fetch(rows)
 
     @property
+    def missing(self) -> int:
+        """Queries that were answered without a lost shard; two lost shards count twice."""
+        return self.shards.missing.total()
+
+    @property
     def _depth(self) -> int:
         """Candidates that exact scores choose from; 0: the index's scores stand."""
         return max(self.trained.rerank, _RERANK_MOVED if self._moved else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,7 @@ class LocalShards:
     def __init__(self, shards: Sequence[IndexShard]) -> None:
         """`shards`: in the order of their rows."""
         self.shards = shards
+        self.missing: Counter[int] = Counter()
 
     def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
         return [shard.search(unit_queries, k) for shard in self.shards]

@@ -46,6 +46,11 @@ class RetrievedScale:
         """`[D]` mean of the bank's patches, in [-1, 1]."""
         return self._mean
 
+    @property
+    def missing(self) -> int:
+        """Patches whose nearest rows were looked for without a lost shard."""
+        return self.retriever.missing
+
     def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
         """`[N, D]` in [-1, 1] -> int64 `[N, k]`: the nearest rows, nearer ones first as far as the index
         tells, -1 where there is none."""

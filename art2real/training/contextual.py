@@ -52,6 +52,11 @@ class ContextualPull:
         pending.images = len(images)
         return pending
 
+    @property
+    def missing(self) -> int:
+        """Queries that were answered without the rows of a lost index shard."""
+        return sum(source.missing for source in self.sources.values())
+
     def close(self) -> None:
         """Ends the threads; queries that were not sent are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -16,17 +16,16 @@ from torch import nn
 
 from art2real.config.tree import TrainingConfig
 from art2real.core.estimators import PatchSource
-from art2real.core.precision import network_dtype
 from art2real.core.scale import Scale
 from art2real.errors import UserError
-from art2real.training.contextual import ContextualPull
+from art2real.training.board import Board
 from art2real.training.data import UnpairedImages
-from art2real.training.plan import contextual_weight, estimator_of
+from art2real.training.parts import make_data, make_model, make_pull
 from art2real.training.run_folder import RunFolder
-from art2real.training.samples import write_grid
+from art2real.training.samples import grid, write_sheet
 from art2real.training.schedule import learning_rate, total_steps
 from art2real.training.state import Pools, load_state, pools_of, save_state
-from art2real.training.step import CPU, CycleGAN, build_networks
+from art2real.training.step import CPU, CycleGAN
 
 log = logging.getLogger(__name__)
 
@@ -75,19 +74,9 @@ def train_loop(
     Raises:
         UserError: no usable image, a checkpoint that does not fit, or a loss that is no longer finite.
     """
-    data = _data(config, rank, world_size)
-    pull = _pull(config, sources, rank)
-    model = CycleGAN(
-        build_networks(config.networks, config.seed),
-        config.objective,
-        config.schedule,
-        contextual=None if pull is None else (pull, contextual_weight(config)),
-        seed=config.seed,
-        rank=rank,
-        device=device,
-        bfloat16=uses_bfloat16(config, device),
-        wrap=wrap,
-    )
+    data = make_data(config, rank, world_size)
+    pull = make_pull(config, sources, rank)
+    model = make_model(config, pull, rank, device, wrap)
     total = total_steps(config.schedule, data.steps_per_epoch)
     first = 0 if resume_from is None else load_state(resume_from, model, config, rank)
     writer = _Writer(config, run, model, data, report, rank, world_size, total)
@@ -96,23 +85,17 @@ def train_loop(
         for step, (paintings, photos) in enumerate(data.batches(first, total), first):
             rate = learning_rate(config.schedule, step, total)
             model.set_learning_rate(rate)
-            losses = model.step(paintings.to(device), photos.to(device), step)
-            values, stop = _agree(losses, writer.stop_asked(), world_size)
-            _refuse_broken(values, step, run)
-            writer.after(step + 1, values, rate, stop)
+            computed = model.step(paintings.to(device), photos.to(device), step)
+            losses, norms, stop = _agree(computed, model.gradient_norms, writer.stop_asked(), world_size)
+            _refuse_broken(losses, norms, step, run)
+            writer.after(step + 1, losses, norms, rate, stop)
             if stop:
                 return Outcome(step + 1, total)
         return Outcome(max(first, total), total)
     finally:
+        writer.end()
         if pull is not None:
             pull.close()
-
-
-def uses_bfloat16(config: TrainingConfig, device: torch.device) -> bool:
-    """Whether the networks compute in bfloat16 on that device."""
-    if config.precision == "auto":
-        return network_dtype(device) is torch.bfloat16
-    return config.precision == "bfloat16"
 
 
 class _Writer:
@@ -140,11 +123,18 @@ class _Writer:
         self._paintings = data.sample_paintings(_SAMPLES) if rank == 0 else None
         self._looked = 0.0
         self._since = (0, 0.0, 0.0, 0.0)
+        self._board: Board | None = None
+
+    def end(self) -> None:
+        """After the last step of this call, whatever ended it."""
+        if self._board is not None:
+            self._board.close()
 
     def begin(self, step: int) -> None:
         """Before the first step of this call, which is number `step`."""
         if self._rank == 0:
             self._run.cut_stats(step)
+            self._board = Board(self._run.path, step)
         self._since = (step, time.perf_counter(), 0.0, 0.0)
 
     def stop_asked(self) -> bool:
@@ -155,18 +145,20 @@ class _Writer:
         self._looked = now
         return self._run.stop_asked
 
-    def after(self, step: int, losses: dict[str, float], rate: float, stop: bool) -> None:
+    def after(
+        self, step: int, losses: dict[str, float], norms: dict[str, float], rate: float, stop: bool
+    ) -> None:
         """After `step` steps: writes what is due, in the order in which a crash does the least harm."""
         every = self._config.logging
         last = step == self._total
         if self._rank == 0 and (step % every.log_every == 0 or last or stop):
-            self._log(step, losses, rate)
+            self._log(step, losses, norms, rate)
         if self._rank == 0 and (step % every.sample_every == 0 or last):
             self._sample(step)
         if step % every.checkpoint_every == 0 or last or stop:
             self._save(step, losses)
 
-    def _log(self, step: int, losses: dict[str, float], rate: float) -> None:
+    def _log(self, step: int, losses: dict[str, float], norms: dict[str, float], rate: float) -> None:
         now = time.perf_counter()
         before, then, retrieved, waited = self._since
         steps = max(1, step - before)
@@ -175,12 +167,16 @@ class _Writer:
             "epoch": round(step / self._data.steps_per_epoch, 4),
             "learning_rate": rate,
             "losses": losses,
+            "gradient_norms": norms,
             "steps_per_second": round(steps / (now - then), 4),
             "retrieval_seconds": round((self._model.retrieval_seconds - retrieved) / steps, 4),
             "retrieval_waited": round((self._model.retrieval_waited - waited) / steps, 4),
+            "missing_shard_queries": self._model.missing,
             "left_out": len(self._data.broken),
         }
         self._run.append_stats(line)
+        if self._board is not None:
+            self._board.log(line)
         self._since = (step, now, self._model.retrieval_seconds, self._model.retrieval_waited)
 
     def _sample(self, step: int) -> None:
@@ -188,7 +184,10 @@ class _Writer:
             return
         translated = self._model.translate(self._paintings, "G")
         back = self._model.translate(translated, "F")
-        write_grid(self._run.path / "samples" / f"step-{step:08d}.png", [self._paintings, translated, back])
+        sheet = grid([self._paintings, translated, back])
+        write_sheet(self._run.path / "samples" / f"step-{step:08d}.png", sheet)
+        if self._board is not None:
+            self._board.show("samples", sheet, step)
 
     def _save(self, step: int, losses: dict[str, float]) -> None:
         pools = _gather_pools(self._model, self._rank, self._world_size)
@@ -202,46 +201,36 @@ class _Writer:
             log.info("step %d: checkpoint %s", step, folder)
 
 
-def _data(config: TrainingConfig, rank: int, world_size: int) -> UnpairedImages:
-    return UnpairedImages(
-        Path(config.data.paintings),
-        Path(config.data.photos),
-        load_size=config.data.load_size,
-        crop_size=config.data.crop_size,
-        flip=config.data.flip,
-        batch_size=config.schedule.batch_size,
-        seed=config.seed,
-        rank=rank,
-        world_size=world_size,
-    )
-
-
-def _pull(
-    config: TrainingConfig, sources: Mapping[Scale, PatchSource] | None, rank: int
-) -> ContextualPull | None:
-    if not sources or contextual_weight(config) == 0:
-        return None
-    return ContextualPull(sources, estimator_of(config), seed=config.seed, rank=rank)
-
-
-def _agree(losses: dict[str, torch.Tensor], stop: bool, world_size: int) -> tuple[dict[str, float], bool]:
-    """The losses' means over the workers and whether to stop: the same for all of them."""
+def _agree(
+    losses: dict[str, torch.Tensor], norms: dict[str, torch.Tensor], stop: bool, world_size: int
+) -> tuple[dict[str, float], dict[str, float], bool]:
+    """Means over the workers of the losses and of the gradients' lengths, and whether to stop: the same for
+    all of them."""
     some = next(iter(losses.values()))
-    values = torch.stack([*losses.values(), some.new_tensor(float(stop))]).double()
+    values = torch.stack([*losses.values(), *norms.values(), some.new_tensor(float(stop))]).double()
     if world_size > 1:
         dist.all_reduce(values)
     *means, stops = values.tolist()
-    return dict(zip(losses, (mean / world_size for mean in means), strict=True)), stops > 0
+    means = [mean / world_size for mean in means]
+    split = len(losses)
+    agreed = dict(zip(losses, means[:split], strict=True)), dict(zip(norms, means[split:], strict=True))
+    return *agreed, stops > 0
 
 
-def _refuse_broken(losses: dict[str, float], step: int, run: RunFolder) -> None:
-    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+def _refuse_broken(losses: dict[str, float], norms: dict[str, float], step: int, run: RunFolder) -> None:
+    """Ends the run before a checkpoint can hold what a loss or a gradient that is not finite has made."""
+    broken = [f"loss {name} became {value}" for name, value in losses.items() if not math.isfinite(value)]
+    broken = broken or [
+        f"the gradient of the {name} became {value}"
+        for name, value in norms.items()
+        if not math.isfinite(value)
+    ]
     if broken:
         kept = run.checkpoints()
         where = f"the last good checkpoint is {kept[-1][1]}" if kept else "there is no checkpoint yet"
         raise UserError(
-            f"loss {', '.join(broken)} became {losses[broken[0]]} at step {step + 1}; {where}. "
-            "Try a lower schedule.learning_rate or precision=float32"
+            f"{', '.join(broken)} at step {step + 1}; {where}. "
+            "Try a lower schedule.learning_rate, schedule.clip_norm or precision=float32"
         )
 
 

@@ -5,6 +5,7 @@ runs/NNNN-name/
   run.json         versions, commit, what the data and the bank were
   stats.jsonl      one line a logged step
   samples/         grids of fixed paintings
+  tensorboard/     the same figures and grids as events
   checkpoints/     step-00001000/ ...
   finished.json    written when the last step was done
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import re
@@ -29,7 +31,9 @@ from art2real import __version__
 from art2real.config.load import load_config, save_config
 from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
-from art2real.translation.checkpoint import checkpoints_of
+from art2real.translation.checkpoint import check_checkpoint, checkpoints_of
+
+log = logging.getLogger(__name__)
 
 # More bytes than a line of stats.jsonl has.
 _LONGEST_LINE = 1 << 14
@@ -105,6 +109,30 @@ class RunFolder:
     def checkpoints(self) -> list[tuple[int, Path]]:
         """Step and folder of each complete checkpoint, oldest first."""
         return checkpoints_of(self.path)
+
+    def newest_whole(self) -> Path | None:
+        """The newest checkpoint whose files are as they were written, None if there is no checkpoint.
+
+        Damaged newer ones are set aside, under a name that says so.
+
+        Raises:
+            UserError: all are damaged.
+        """
+        kept = self.checkpoints()
+        for _, path in reversed(kept):
+            try:
+                check_checkpoint(path)
+            except UserError as error:
+                problem = str(error)
+            else:
+                return path
+            aside = path.with_name(f"{path.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            log.warning("%s. It was set aside as %s; going on from the one before it", problem, aside.name)
+        if kept:
+            raise UserError(f"{self.path}: all of its {len(kept)} checkpoints are damaged; start a new run")
+        return None
 
     def prune(self, keep: int) -> None:
         """Deletes all but the newest `keep` checkpoints."""

@@ -15,8 +15,8 @@ from art2real.translation.translate import to_pixels
 _GAP = 4
 
 
-def write_grid(path: Path, columns: Sequence[torch.Tensor]) -> None:
-    """Writes a PNG with one row an image and one column for each of `columns`.
+def grid(columns: Sequence[torch.Tensor]) -> np.ndarray:
+    """A sheet, uint8 `[H, W, 3]`, with one row an image and one column for each of `columns`.
 
     Args:
         columns: `[B, 3, H, W]` in [-1, 1] each, all of one shape; for a run x, G(x) and F(G(x)).
@@ -29,6 +29,11 @@ def write_grid(path: Path, columns: Sequence[torch.Tensor]) -> None:
         for column, image in enumerate(images):
             y, x = row * (height + _GAP), column * (width + _GAP)
             sheet[y : y + height, x : x + width] = image
+    return sheet
+
+
+def write_sheet(path: Path, sheet: np.ndarray) -> None:
+    """Writes a PNG of uint8 `[H, W, 3]`; it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     Image.fromarray(sheet).save(temporary, format="PNG")

@@ -1,7 +1,7 @@
 """The full state of training, so that N steps, a kill and N more give what 2N steps give.
 
 Random choices are derived from the seed and the step, and the order of the data as well, so that the state is
-the networks, Adam's moments, the image pools and the number of steps done.
+the networks, their averages, Adam's moments, the image pools and the number of steps done.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
 from art2real.training.step import OPTIMISED, CycleGAN
 from art2real.translation.checkpoint import (
+    average_name,
     load_weights,
     network_sizes,
     read_part,
@@ -37,6 +38,7 @@ def save_state(
     parts: dict[str, Mapping[str, torch.Tensor]] = {
         name: network.state_dict() for name, network in model.networks.items()
     }
+    parts |= {average_name(name): average.state_dict() for name, average in model.averages.items()}
     parts["optimisers"] = {
         f"{name}.{key}": value
         for optimiser, _, name, weight in _weights(model)
@@ -74,6 +76,9 @@ def load_state(folder: Path, model: CycleGAN, config: TrainingConfig, rank: int 
         )
     for name, network in model.networks.items():
         load_weights(network, read_part(folder, record, name), folder, name)
+    for name, average in model.averages.items():
+        name = average_name(name)
+        load_weights(average, read_part(folder, record, name), folder, name)
     _load_optimisers(folder, model, read_part(folder, record, "optimisers"))
     pools = read_part(folder, record, "pools")
     for domain, pool in model.pools.items():

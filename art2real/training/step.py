@@ -7,6 +7,7 @@ X are paintings, Y are photos, G: X -> Y, F: Y -> X.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -47,7 +48,7 @@ class CycleGAN:
     Args:
         networks: of `build_networks`; moved to `device`.
         objective: weights of the CycleGAN losses.
-        schedule: Adam's settings and the size of the pools.
+        schedule: Adam's settings, clipping, the average's decay and the size of the pools.
         contextual: the pull towards real patches and its weight; None: plain CycleGAN.
         seed, rank: of the pools' choices.
         device: where the networks compute.
@@ -79,10 +80,18 @@ class CycleGAN:
             for name, parts in OPTIMISED.items()
         }
         self.pools = {"X": ImagePool(schedule.pool_size), "Y": ImagePool(schedule.pool_size)}
+        self.averages: dict[str, nn.Module] = {}
+        """Moving averages of the generators' weights, where the schedule asks for them."""
+        if schedule.ema_decay is not None:
+            for name in OPTIMISED["generators"]:
+                self.averages[name] = copy.deepcopy(self.networks[name]).requires_grad_(False)
+        self.gradient_norms: dict[str, torch.Tensor] = {}
+        """By optimiser, the length of the last step's gradient before it was clipped."""
         self.device = device
         self.retrieval_seconds = 0.0
         self.retrieval_waited = 0.0
         self._objective = objective
+        self._schedule = schedule
         self._contextual = contextual
         self._seed = seed
         self._rank = rank
@@ -109,12 +118,19 @@ class CycleGAN:
         """
         losses, fake_photos, fake_paintings = self._generator_step(paintings, photos, step)
         losses |= self._discriminator_step(paintings, photos, fake_paintings, fake_photos, step)
+        self._average(step)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def translate(self, images: torch.Tensor, network: str) -> torch.Tensor:
-        """G or F applied to `[B, 3, H, W]` in [-1, 1], without graph."""
+        """G or F, or its average, applied to `[B, 3, H, W]` in [-1, 1], without graph."""
         with torch.no_grad(), self._autocast():
-            return self.networks[network](images.to(self.device)).float()
+            translating = self.averages.get(network, self.networks[network])
+            return translating(images.to(self.device)).float()
+
+    @property
+    def missing(self) -> int:
+        """Queries that were answered without the rows of a lost index shard."""
+        return self._contextual[0].missing if self._contextual else 0
 
     def _generator_step(
         self, paintings: torch.Tensor, photos: torch.Tensor, step: int
@@ -149,12 +165,11 @@ class CycleGAN:
             self.retrieval_seconds += pull.seconds
             self.retrieval_waited += pull.waited
 
-        optimiser = self.optimisers["generators"]
-        optimiser.zero_grad(set_to_none=True)
         # One backward over the sum: with DistributedDataParallel, two would each average over the workers
         # what the other has not yet added.
-        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
-        optimiser.step()
+        self._descend(
+            "generators", torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        )
         return losses, fake_photos.detach()[:count], fake_paintings.detach()
 
     def _discriminator_step(
@@ -174,11 +189,29 @@ class CycleGAN:
             shown = self.pools[domain].query(fake, random)
             verdict = self._judge(self._wrapped[f"D_{domain}"], torch.cat([real, shown]))
             losses[f"D_{domain}"] = discriminator_loss(*verdict.split([len(real), len(shown)]))
-        optimiser = self.optimisers["discriminators"]
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        optimiser.step()
+        self._descend("discriminators", torch.stack(list(losses.values())).sum())
         return losses
+
+    def _descend(self, name: str, loss: torch.Tensor) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self._schedule.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(weights, self._schedule.clip_norm, norm)
+        self.gradient_norms[name] = norm
+        optimiser.step()
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Moves the averages; early ones keep less of themselves, as there is little behind them."""
+        for name, average in self.averages.items():
+            assert self._schedule.ema_decay is not None
+            kept = min(self._schedule.ema_decay, (1 + step) / (10 + step))
+            for mean, weight in zip(average.parameters(), self.networks[name].parameters(), strict=True):
+                mean.lerp_(weight, 1 - kept)
 
     def _forward(
         self, name: str, images: torch.Tensor, more: torch.Tensor | None = None

@@ -1,6 +1,7 @@
 """Checkpoint folders: safetensors and one JSON file, complete or absent, checked when they are read.
 
     G.safetensors F.safetensors D_X.safetensors D_Y.safetensors      the networks
+    G_average.safetensors F_average.safetensors                      moving averages, if the run makes them
     optimisers.safetensors pools.safetensors                         what training needs besides them
     checkpoint.json                                                  step, sizes, configuration, checksums
 
@@ -105,14 +106,27 @@ def read_part(folder: Path, record: Mapping[str, Any], name: str) -> dict[str, t
     path = folder / f"{name}.safetensors"
     if path.name not in record["files"]:
         raise UserError(f"{folder} has no {path.name}: it holds weights for translation, not a whole run")
-    if not path.is_file():
-        raise UserError(f"{path} is missing; use another checkpoint of the run")
-    if file_sha256(path) != record["files"][path.name]:
-        raise UserError(f"{path} is damaged (wrong checksum); use another checkpoint of the run")
+    _check_file(path, record)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); use another checkpoint of the run") from None
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Compares all files of a checkpoint with their checksums.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    record = read_record(folder)
+    for name in record["files"]:
+        _check_file(folder / name, record)
+
+
+def average_name(network: str) -> str:
+    """The part that holds the moving average of a network's weights."""
+    return f"{network}_average"
 
 
 def network_sizes(folder: Path, record: Mapping[str, Any]) -> Networks:
@@ -141,6 +155,13 @@ def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], sour
         raise UserError(
             f"{source}: the weights of {name} do not fit the sizes that the checkpoint names"
         ) from None
+
+
+def _check_file(path: Path, record: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is missing; use another checkpoint of the run")
+    if file_sha256(path) != record["files"][path.name]:
+        raise UserError(f"{path} is damaged (wrong checksum); use another checkpoint of the run")
 
 
 def _move_over(new: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from art2real.config.tree import Networks
 from art2real.core.networks import ResNetGenerator
 from art2real.errors import UserError
 from art2real.translation.checkpoint import (
+    average_name,
     checkpoints_of,
     is_checkpoint,
     load_weights,
@@ -21,6 +22,8 @@ from art2real.translation.checkpoint import (
 
 def load_generator(path: str | os.PathLike[str]) -> ResNetGenerator:
     """The generator G (paintings to photos) of a checkpoint, on the CPU, ready to translate.
+
+    Where the run averages G's weights (`schedule.ema_decay`), the average is taken.
 
     Args:
         path: a checkpoint folder, or a run folder, of which the newest checkpoint is taken.
@@ -35,7 +38,9 @@ def load_generator(path: str | os.PathLike[str]) -> ResNetGenerator:
     record = read_record(folder)
     sizes = network_sizes(folder, record)
     generator = ResNetGenerator(sizes.generator_width, sizes.generator_blocks)
-    load_weights(generator, read_part(folder, record, "G"), folder, "G")
+    average = average_name("G")
+    name = average if f"{average}.safetensors" in record["files"] else "G"
+    load_weights(generator, read_part(folder, record, name), folder, name)
     return generator.eval().requires_grad_(False)
 
 

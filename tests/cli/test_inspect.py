@@ -6,6 +6,7 @@ import json
 import re
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -140,7 +141,7 @@ def test_a_picture_of_a_bank(tmp_path, capsys):
     [
         ("bank", "bank.jpg", 2, "bank.jpg: the picture is written as PNG; end its name in .png"),
         ("bank", "photos/photo-000.jpg/bank.png", 1, "bank.png cannot be written: "),
-        ("bank/index/4x4s4", "index.png", 2, "index.png: only a memory bank has a picture"),
+        ("bank/index/4x4s4", "index.png", 2, "index.png: only memory banks and runs have a picture"),
         ("photos", "photos.png", 1, "neither a memory bank, an index, a run nor a checkpoint"),
     ],
 )
@@ -310,3 +311,27 @@ def test_an_unfinished_bank_says_how_to_go_on(tmp_path, capsys):
     assert code == 1
     assert not (tmp_path / "bank.png").exists()
     assert f"{bank.path}: not finished; run build-banks PHOTOS --out {bank.path} --resume" in err
+
+
+def test_the_curves_of_a_run(tmp_path, capsys):
+    folder = RunFolder.create(tiny_config(tmp_path), {})
+    out = tmp_path / "curves.png"
+    code, _, err = run(capsys, folder.path, "--out", out)
+    assert code == 1
+    assert f"run {folder.path} has logged nothing yet" in err
+    for step in range(1, 40):
+        losses = {"cycle_X": 1 / step, "cycle_Y": 2 / step, "D_Y": 0.25, "adversarial_G": 0.3}
+        norms = {"generators": 3.0, "discriminators": 1.0}
+        folder.append_stats({"step": step, "learning_rate": 2e-4, "losses": losses, "gradient_norms": norms})
+    code, text, _ = run(capsys, folder.path, "--out", out)
+    assert code == 0
+    assert text.endswith(f"picture: {out}\n")
+    with Image.open(out) as drawn:
+        narrow, pixels = drawn.size, np.asarray(drawn).astype(int)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20, "an empty picture"
+    # With the contextual loss, and how long it took, there are two diagrams more: one row of them.
+    folder.append_stats({"step": 40, "losses": {"contextual": 4.0}, "retrieval_seconds": 0.3})
+    run(capsys, folder.path, "--out", out)
+    with Image.open(out) as drawn:
+        assert drawn.width == narrow[0]
+        assert drawn.height > narrow[1]

@@ -40,10 +40,14 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, config, ca
     assert (plan["paintings"], plan["photos"], plan["steps_per_epoch"], plan["total_steps"]) == (3, 5, 5, 70)
     assert set(plan["parameters"]) == {"G", "F", "D_X", "D_Y"}
     assert plan["bank"] is None
+    assert plan["seconds_per_step"] > 0
+    assert plan["expected_seconds"] == pytest.approx(70 * plan["seconds_per_step"], abs=1)
+    assert plan["worker_bytes"] > 10_000_000
     assert not (tmp_path / "runs").exists()
     code, out, _ = run(capsys, "--config", config, "--dry-run")
     assert "steps       6 (5 an epoch), 0 of them done" in out
     assert "plain CycleGAN" in out
+    assert " s here with 1 threads; about " in out
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ class BruteSource:
     cell_of: `[R]` the cell of each row; default: every row in one of eight cells, by turns.
     """
 
+    missing = 0
+
     def __init__(
         self, patches: torch.Tensor, *, cell_of: torch.Tensor | None = None, block: int = 50
     ) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from art2real.errors import UserError
-from art2real.training import loop
+from art2real.training import loop, parts
 from art2real.training.loop import Outcome, train_loop
 from art2real.training.run_folder import RunFolder
 from tests.training.runs import tiny_config, write_domains
@@ -51,6 +51,7 @@ def test_n_steps_a_stop_and_n_more_are_2n(folder, contextual, monkeypatch):
     monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0.0)
     settings = {"contextual": {"bank": "a bank", "neighbours": 3, "draws": 8}} if contextual else {}
     bank = sources() if contextual else None
+    settings["schedule"] = {"warmup_steps": 3, "clip_norm": 1.0, "ema_decay": 0.9}
     config = tiny_config(folder, 8, logging={"checkpoint_every": 3}, **settings)
     through, halted = RunFolder.create(config, {}), RunFolder.create(config, {})
 
@@ -63,7 +64,7 @@ def test_n_steps_a_stop_and_n_more_are_2n(folder, contextual, monkeypatch):
 
     assert losses_of(halted) == losses_of(through)
     assert ("contextual" in losses_of(halted)[1]) is contextual
-    for name in ("G", "F", "D_X", "D_Y", "optimisers", "pools"):
+    for name in ("G", "F", "D_X", "D_Y", "G_average", "F_average", "optimisers", "pools"):
         a, b = (run.checkpoint_path(8) / f"{name}.safetensors" for run in (through, halted))
         assert a.read_bytes() == b.read_bytes(), name
 
@@ -129,7 +130,7 @@ def test_a_loss_that_breaks_is_named_and_the_last_checkpoint_kept(folder, monkey
             return lambda rows: rows.sum() * (torch.nan if broken else 0.0)
 
     broken = Broken()
-    monkeypatch.setattr(loop, "estimator_of", lambda config: broken)
+    monkeypatch.setattr(parts, "estimator_of", lambda config: broken)
     config = tiny_config(folder, 6, contextual={"bank": "a bank"}, logging={"checkpoint_every": 2})
     run = RunFolder.create(config, {})
     with pytest.raises(
@@ -138,6 +139,29 @@ def test_a_loss_that_breaks_is_named_and_the_last_checkpoint_kept(folder, monkey
         train_loop(config, run, sources=sources())
     assert [step for step, _ in run.checkpoints()] == [2]
     assert [line["step"] for line in run.stats()] == [1, 2, 3]
+
+
+def test_a_gradient_that_breaks_ends_the_run_before_it_is_saved(folder, monkeypatch):
+    class Broken:
+        def prepare(self, generated, source, random):
+            return lambda rows: (rows * 0).sum().abs().sqrt()  # 0, with a gradient that is not a number
+
+    monkeypatch.setattr(parts, "estimator_of", lambda config: Broken())
+    config = tiny_config(folder, 6, contextual={"bank": "a bank"}, logging={"checkpoint_every": 1})
+    run = RunFolder.create(config, {})
+    with pytest.raises(UserError, match=r"the gradient of the generators became nan at step 1; there is no"):
+        train_loop(config, run, sources=sources())
+    assert run.checkpoints() == []
+
+
+def test_queries_without_a_lost_shard_are_in_every_log_line(folder):
+    bank = sources()
+    for source in bank.values():
+        source.missing = 4
+    config = tiny_config(folder, 2, contextual={"bank": "a bank", "neighbours": 3, "draws": 8})
+    run = RunFolder.create(config, {})
+    train_loop(config, run, sources=bank)
+    assert [line["missing_shard_queries"] for line in run.stats()] == [8, 8]
 
 
 def test_a_broken_painting_is_counted_in_the_log(folder):
@@ -159,9 +183,11 @@ def test_stats_are_json_lines_that_other_tools_read(folder):
         "epoch",
         "learning_rate",
         "losses",
+        "gradient_norms",
         "steps_per_second",
         "retrieval_seconds",
         "retrieval_waited",
+        "missing_shard_queries",
         "left_out",
     }
     assert run.last_stats() == run.stats()[-1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from art2real.errors import UsageError, UserError
 from art2real.training.plan import plan_run
 from art2real.training.resume import resume_run
 from art2real.training.run_folder import RunFolder
+from art2real.translation.checkpoint import write_checkpoint
 from tests.training.runs import tiny_config, write_domains
 
 
@@ -63,6 +65,32 @@ def test_half_written_checkpoints_are_not_there(tmp_path):
     assert [step for step, _ in run.checkpoints()] == [5, 20, 100]
     run.prune(2)
     assert [step for step, _ in run.checkpoints()] == [20, 100]
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(tmp_path, caplog):
+    run = RunFolder.create(tiny_config(tmp_path), {})
+    assert run.newest_whole() is None
+    for step in (1, 2, 3):
+        write_checkpoint(run.checkpoint_path(step), {"G": {"weight": torch.full((9,), float(step))}}, {})
+    assert run.newest_whole() == run.checkpoint_path(3)
+    (run.checkpoint_path(2) / "G.safetensors").unlink()
+    content = bytearray((run.checkpoint_path(3) / "G.safetensors").read_bytes())
+    content[-2] ^= 1
+    (run.checkpoint_path(3) / "G.safetensors").write_bytes(content)
+
+    assert run.newest_whole() == run.checkpoint_path(1)
+    assert run.checkpoints() == [(1, run.checkpoint_path(1))]
+    assert sorted(path.name for path in run.checkpoint_folder.iterdir()) == [
+        "step-00000001",
+        "step-00000002.damaged",
+        "step-00000003.damaged",
+    ]
+    assert "step-00000003/G.safetensors is damaged (wrong checksum)" in caplog.text
+    assert "step-00000002/G.safetensors is missing" in caplog.text
+
+    (run.checkpoint_path(1) / "checkpoint.json").write_text("{")
+    with pytest.raises(UserError, match="all of its 1 checkpoints are damaged; start a new run"):
+        run.newest_whole()
 
 
 def test_signals(tmp_path):

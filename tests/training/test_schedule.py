@@ -33,3 +33,10 @@ def test_a_shorter_run_falls_over_the_same_share_of_its_steps():
 def test_without_decay_the_rate_stays():
     schedule = Schedule(epochs=3, decay_epochs=0)
     assert {learning_rate(schedule, step, 9) for step in range(9)} == {2e-4}
+
+
+def test_the_rate_rises_at_first():
+    schedule = Schedule(max_steps=50, warmup_steps=10)
+    rates = [learning_rate(schedule, step, 50) / 2e-4 for step in range(50)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10:] == [learning_rate(Schedule(max_steps=50), step, 50) / 2e-4 for step in range(10, 50)]

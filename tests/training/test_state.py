@@ -11,6 +11,7 @@ from art2real.config.tree import Networks, Objective, Schedule
 from art2real.errors import UserError
 from art2real.training.state import load_state, pools_of, save_state
 from art2real.training.step import CycleGAN, build_networks
+from art2real.translation.weights import load_generator
 from tests.training.runs import tiny_config
 from tests.training.test_step import batch
 
@@ -138,6 +139,30 @@ def test_each_worker_gets_its_own_pools_back(tmp_path, config):
     newcomer = model(config)
     load_state(tmp_path / "step-1", newcomer, config, 2)
     assert pools_of(newcomer) == {}
+
+
+def test_averages_are_kept_and_are_what_translates(tmp_path, config):
+    def averaged(seed):
+        return CycleGAN(build_networks(config.networks, seed), Objective(), Schedule(ema_decay=0.5))
+
+    trained, other = averaged(0), averaged(1)
+    for step in range(3):
+        trained.step(batch(seed=step), batch(seed=9 + step), step)
+    folder = tmp_path / "step-3"
+    save_state(folder, trained, 3, config)
+    load_state(folder, other, config)
+    images = batch(seed=4)
+    for name in ("G", "F"):
+        assert torch.equal(other.translate(images, name), trained.translate(images, name))
+        for each in (trained, other):
+            each.step(batch(seed=5), batch(seed=6), 3)
+        assert torch.equal(other.translate(images, name), trained.translate(images, name))
+    save_state(folder, trained, 5, config)
+    with torch.no_grad():
+        torch.testing.assert_close(load_generator(folder)(images), trained.translate(images, "G"))
+    with pytest.raises(UserError, match=r"has no G_average"):
+        save_state(tmp_path / "plain", model(config), 0, config)
+        load_state(tmp_path / "plain", other, config)
 
 
 def test_a_checkpoint_before_the_first_step_can_be_loaded(tmp_path, config):

@@ -12,7 +12,7 @@ from art2real.core.estimators import Cells, make_estimator
 from art2real.core.patches import extract
 from art2real.core.scale import Scale
 from art2real.training.contextual import ContextualPull
-from art2real.training.step import CycleGAN, build_networks
+from art2real.training.step import OPTIMISED, CycleGAN, build_networks
 
 SIZES = Networks(generator_width=4, generator_blocks=1, discriminator_width=4)
 SCALES = (Scale(8, 5), Scale(4, 4))
@@ -20,6 +20,8 @@ SCALES = (Scale(8, 5), Scale(4, 4))
 
 class TensorSource:
     """A bank's scale in memory; counts how often it is asked."""
+
+    missing = 0
 
     def __init__(self, real: torch.Tensor) -> None:
         self.real = real
@@ -230,3 +232,56 @@ def test_the_same_seed_gives_the_same_networks():
     assert not torch.equal(first, next(third["G"].parameters()))
     assert not torch.equal(first, next(one["F"].parameters()))
     assert abs(np.std(first.detach().numpy()) - 0.02) < 0.004
+
+
+def trained(steps=1, **schedule):
+    model = CycleGAN(build_networks(SIZES, 0), Objective(), Schedule(pool_size=0, **schedule))
+    for step in range(steps):
+        model.step(batch(seed=step), batch(seed=9 + step), step)
+    return model
+
+
+def length_of_gradient(model, names):
+    weights = [weight for name in names for weight in model.networks[name].parameters()]
+    return float(torch.cat([weight.grad.flatten() for weight in weights]).norm())
+
+
+def test_the_length_of_each_gradient_is_told():
+    model = trained()
+    for optimiser, names in OPTIMISED.items():
+        length = length_of_gradient(model, names)
+        assert float(model.gradient_norms[optimiser]) == pytest.approx(length, rel=1e-5)
+
+
+def test_clipping_shortens_a_longer_gradient_and_leaves_a_shorter_one():
+    free = trained()
+    lengths = {name: float(norm) for name, norm in free.gradient_norms.items()}
+    limit = sum(lengths.values()) / 2  # one is longer, one is shorter
+    clipped = trained(clip_norm=limit)
+    for optimiser, names in OPTIMISED.items():
+        assert float(clipped.gradient_norms[optimiser]) == pytest.approx(lengths[optimiser])
+        assert length_of_gradient(clipped, names) == pytest.approx(min(lengths[optimiser], limit), rel=1e-4)
+
+
+def test_the_average_follows_the_generators():
+    model = CycleGAN(build_networks(SIZES, 0), Objective(), Schedule(pool_size=0, ema_decay=0.3))
+    assert set(model.averages) == {"G", "F"}
+    expected = {name: value.clone() for name, value in model.networks["G"].state_dict().items()}
+    for step in range(6):
+        model.step(batch(seed=step), batch(seed=9 + step), step)
+        kept = min(0.3, (1 + step) / (10 + step))
+        for name, value in model.networks["G"].state_dict().items():
+            expected[name] = kept * expected[name] + (1 - kept) * value
+    for name, value in model.averages["G"].state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+    images = batch(seed=3)
+    with torch.no_grad():
+        torch.testing.assert_close(model.translate(images, "G"), model.averages["G"](images))
+        assert not torch.equal(model.translate(images, "G"), model.networks["G"](images))
+
+
+def test_an_average_changes_nothing_that_is_trained():
+    plain, averaged = trained(3), trained(3, ema_decay=0.9)
+    for name, network in plain.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, averaged.networks[name].state_dict()[key])

@@ -89,3 +89,12 @@ def verify_bank(path: Path, on_progress: OnProgress) -> list[str]:
     return damaged + damaged_files(
         path, index_files, file_xxh3, lambda done, _: on_progress(own + done, total)
     )
+
+
+def draw_bank(path: Path, out: Path) -> None:
+    """Writes a sheet of photos and patches of a bank to a PNG."""
+    from art2real.data.bank import MemoryBank
+    from art2real.data.contact_sheet import draw_sheet
+    from art2real.data.pictures import save_picture
+
+    save_picture(draw_sheet(MemoryBank.open(path)), out)

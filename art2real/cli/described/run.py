@@ -8,6 +8,7 @@ from typing import Any
 from art2real.cli.common import human_bytes
 from art2real.cli.described.files import OnProgress, damaged_files
 from art2real.cli.described.table import labelled
+from art2real.errors import UserError
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
@@ -95,6 +96,18 @@ def verify_run(path: Path, on_progress: OnProgress) -> list[str]:
         for name, checksum in read_record(folder)["files"].items()
     }
     return damaged_files(path, checksums, file_sha256, on_progress)
+
+
+def draw_run(path: Path, out: Path) -> None:
+    """Writes the curves of a run to a PNG."""
+    from art2real.data.pictures import save_picture
+    from art2real.training.curves import draw_curves
+    from art2real.training.run_folder import RunFolder
+
+    stats = RunFolder(path).stats()
+    if not stats:
+        raise UserError(f"run {path} has logged nothing yet; it has no curves to draw")
+    save_picture(draw_curves(stats), out)
 
 
 def _networks(data: dict[str, Any]) -> str:
