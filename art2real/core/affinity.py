@@ -21,6 +21,7 @@ held and never read twice. Real patches are constants of the bank: no gradient g
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,18 +60,42 @@ def whole(patches: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """True float32: no autocast, no TF32. In bfloat16 the gradient of the affinity is noise."""
-    # A backend at a time: the getter over all of them raises where the caller has set them apart.
-    known: Any = torch.backends
-    backends = (known.cuda.matmul, known.mkldnn.matmul)
-    settings = [backend.fp32_precision for backend in backends]
-    for backend in backends:
-        backend.fp32_precision = "ieee"
+    _ieee.begin()
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for backend, setting in zip(backends, settings, strict=True):
-            backend.fp32_precision = setting
+        _ieee.end()
+
+
+class _Ieee:
+    """Switches TF32 off while any thread wants that: the setting is one of the whole process."""
+
+    def __init__(self) -> None:
+        # A backend at a time: the getter over all of them raises where the caller has set them apart.
+        known: Any = torch.backends
+        self._backends = (known.cuda.matmul, known.mkldnn.matmul)
+        self._settings: list[str] = []
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._settings = [backend.fp32_precision for backend in self._backends]
+                for backend in self._backends:
+                    backend.fp32_precision = "ieee"
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                for backend, setting in zip(self._backends, self._settings, strict=True):
+                    backend.fp32_precision = setting
+
+
+_ieee = _Ieee()
 
 
 def near_far_affinity(

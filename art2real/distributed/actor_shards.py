@@ -32,6 +32,9 @@ class ScaleActors:
     """By actor, the numbers of the shards that it holds: all shards, in order."""
     replicas: tuple[tuple[Any, ...], ...]
     """By actor, the handles of its replicas."""
+    cell_sizes: tuple[np.ndarray, ...] = ()
+    """By shard, the rows of each cell: known from the start, so that a shard that is lost for a while has not
+    lost them for good."""
 
 
 class ActorShards:
@@ -39,7 +42,8 @@ class ActorShards:
 
     All actors are asked at once. A shard is lost when no replica of its actor answers in `query_timeout`
     seconds, or when its file can no longer be loaded. With `on_missing_shard: skip` a lost shard finds
-    nothing and has no rows; it is asked again once its actor answers a ping. No shard left is an error.
+    nothing, and its rows cannot be drawn; it is asked again once its actor answers a ping. No shard left is
+    an error.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class ActorShards:
         self._held = actors.held
         self._replicas = [Replicas(handles) for handles in actors.replicas]
         self._first_rows = np.array(actors.first_rows, np.int64)
+        self._cell_sizes = actors.cell_sizes
         self._owner = np.repeat(np.arange(len(actors.held)), [len(held) for held in actors.held])
         self._cluster = cluster
         self._from_owners = from_owners
@@ -70,9 +75,7 @@ class ActorShards:
         return [nothing if answer is None else answer for answer in answers]
 
     def cell_sizes(self) -> list[np.ndarray]:
-        answers = self._of_shards("cell_sizes", [()] * len(self._held))
-        nothing = next(np.zeros_like(answer) for answer in answers if answer is not None)
-        return [nothing if answer is None else answer for answer in answers]
+        return list(self._cell_sizes)
 
     def rows_at(self, cells: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> list[np.ndarray]:
         asked = [([cells[at] for at in held], [offsets[at] for at in held]) for held in self._held]

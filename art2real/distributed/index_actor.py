@@ -27,12 +27,20 @@ class IndexActor:
     """
 
     def __init__(
-        self, bank: str, scale: str, parts: Sequence[str], nprobe: int, threads: int, on_gpu: bool
+        self,
+        bank: str,
+        scale: str,
+        parts: Sequence[str],
+        trained: str,
+        nprobe: int,
+        threads: int,
+        on_gpu: bool,
     ) -> None:
-        """`bank`: its folder; `scale`: SIZE:STRIDE; `parts`: the shards' files; `on_gpu`: search on a GPU."""
+        """`bank`: its folder; `scale`: SIZE:STRIDE; `parts`: the shards' files; `trained`: identity of what
+        they share; `on_gpu`: search on a GPU."""
         self._bank_path = Path(bank)
         self._scale = Scale.parse(scale)
-        self._shards = [_load(Path(part), nprobe, threads, on_gpu) for part in parts]
+        self._shards = [_load(Path(part), trained, nprobe, threads, on_gpu) for part in parts]
         self._loaded = [shard for shard in self._shards if isinstance(shard, IndexShard)]
         self._queue = RequestQueue(JoinedSearch(self._loaded, on_gpu=on_gpu).search)
 
@@ -67,10 +75,10 @@ class IndexActor:
         return MemoryBank.open(self._bank_path)
 
 
-def _load(path: Path, nprobe: int, threads: int, on_gpu: bool) -> IndexShard | UserError:
+def _load(path: Path, trained: str, nprobe: int, threads: int, on_gpu: bool) -> IndexShard | UserError:
     # Not raised: of an actor that cannot be made, all that is known is that it died.
     try:
-        shard = IndexShard.load(path, nprobe, threads)
+        shard = IndexShard.load(path, nprobe, threads, trained)
         if on_gpu:
             shard.to_gpu(0)  # Ray shows an actor its own GPUs only, numbered from 0
         return shard

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 
 from art2real.config.tree import Cluster
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.data.manifest import digest
 from art2real.distributed.actor_shards import ActorShards, ScaleActors
 from art2real.distributed.index_actor import IndexActor
 from art2real.errors import UserError
@@ -29,8 +31,8 @@ _START_SECONDS = 600.0
 class IndexActors:
     """Running index actors; may be sent to other processes."""
 
-    trained: dict[str, str]
-    """By scale's name, the checksum of what its shards share: tells which index they hold."""
+    indexes: dict[str, str]
+    """By scale's name, `_identity` of the index that they hold."""
     scales: dict[str, ScaleActors]
     """By scale's name."""
     cluster: Cluster
@@ -59,22 +61,27 @@ def start_index_actors(bank: Path, scales: Sequence[Scale], cluster: Cluster) ->
         UserError: no index, one that does not belong to the bank, a damaged file, or no room for an actor.
     """
     opened = MemoryBank.open(bank)
-    trained: dict[str, str] = {}
+    indexes: dict[str, str] = {}
     started: dict[str, ScaleActors] = {}
     for scale in scales:
         manifest = check_index(opened, scale)
-        trained[scale.name] = manifest.trained.identity
+        indexes[scale.name] = _identity(manifest)
         started[scale.name] = _start(bank.resolve(), scale, manifest, cluster)
     from_owners = cluster.patches_from == "owners" or (
         cluster.patches_from == "auto" and sum(node["Alive"] for node in ray.nodes()) > 1
     )
-    actors = IndexActors(trained, started, cluster, from_owners)
+    actors = IndexActors(indexes, started, cluster, from_owners)
     try:
-        _wait_until_loaded(actors.handles)
+        sizes = _wait_until_loaded(actors.handles)
     except BaseException:
         actors.stop()
         raise
-    return actors
+    of = dict(zip(actors.handles, sizes, strict=True))
+    loaded = {
+        name: replace(each, cell_sizes=tuple(size for handles in each.replicas for size in of[handles[0]]))
+        for name, each in started.items()
+    }
+    return replace(actors, scales=loaded)
 
 
 def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) -> BankRetriever:
@@ -86,8 +93,8 @@ def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) ->
     # An actor imports no torch, and this module is imported where it is started.
     from art2real.index.retriever import BankRetriever
 
-    trained = check_index(bank, scale).trained
-    if actors.trained.get(scale.name) != trained.identity:
+    manifest = check_index(bank, scale)
+    if actors.indexes.get(scale.name) != _identity(manifest):
         raise UserError(
             f"the index actors hold another index than bank {bank.path} has at scale {scale}; "
             "start them again"
@@ -95,7 +102,12 @@ def open_actor_retriever(bank: MemoryBank, scale: Scale, actors: IndexActors) ->
     shards = ActorShards(
         bank, scale, actors.scales[scale.name], actors.cluster, from_owners=actors.own_patches
     )
-    return BankRetriever(bank, scale, shards, trained, fetcher=shards)
+    return BankRetriever(bank, scale, shards, manifest.trained, fetcher=shards)
+
+
+def _identity(manifest: IndexManifest) -> str:
+    """Tells an index from others, and from what it was before rows were added."""
+    return digest([manifest.trained.identity, *(part.file.checksum for part in manifest.parts)])
 
 
 def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) -> ScaleActors:
@@ -120,6 +132,7 @@ def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) 
                 str(bank),
                 str(scale),
                 [str(bank / manifest.parts[shard].file.path) for shard in mine],
+                manifest.trained.identity,
                 manifest.nprobe,
                 max(1, round(cluster.index_cpus)),
                 on_gpu,
@@ -131,7 +144,8 @@ def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) 
     return ScaleActors(tuple(part.first_row for part in manifest.parts), held, replicas)
 
 
-def _wait_until_loaded(handles: Sequence[Any]) -> None:
+def _wait_until_loaded(handles: Sequence[Any]) -> list[list[np.ndarray]]:
+    """By actor and shard, the rows of each cell."""
     try:
         loaded = ray.get([handle.cell_sizes.remote() for handle in handles], timeout=_START_SECONDS)
     except ray.exceptions.GetTimeoutError:
@@ -148,3 +162,4 @@ def _wait_until_loaded(handles: Sequence[Any]) -> None:
         for answer in answers:
             if isinstance(answer, UserError):
                 raise answer
+    return loaded

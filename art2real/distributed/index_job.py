@@ -89,7 +89,7 @@ def build_index(
 def _build(bank: MemoryBank, orders: list[Order], on_progress: Progress | None) -> dict[Scale, IndexManifest]:
     """Runs the stages of all scales beside each other; Ray starts a step when there is memory for it.
 
-    A stage is sent off when the one before it has ended, so that after an error or Ctrl-C nothing new begins.
+    A stage is sent off when the one before it has ended, so that after an error or Ctrl-C no other begins.
     Sending everything off at once and cancelling the rest is not safe: Ray's driver aborts, and whatever else
     its process does with it, if a task is cancelled while what it waits for arrives.
     """
@@ -129,8 +129,7 @@ def _stages(bank: Path, each: Order, threads: int) -> Iterator[dict[ray.ObjectRe
     for number, bank_shards in enumerate(each.shards, len(each.kept)):
         part = _add_shard.options(memory=need.add).remote(bank, scale, trained, number, bank_shards)
         parts[part] = scale, f"shard {number} added"
-    if parts:
-        yield parts
+    yield parts
     finish_here = _finish.options(num_cpus=threads, memory=need.audit)
     yield {finish_here.remote(bank, scale, trained, threads, *each.kept, *parts): (scale, "audited")}
 

@@ -51,11 +51,14 @@ class Replicas:
     def doubt(self, replica: int) -> None:
         """Prefers others until this one answers a ping."""
         with self._lock:
-            self._pings.setdefault(replica, self.handles[replica].ping.remote())
+            self._ping(replica)
 
     def give_up(self) -> None:
         """No replica has answered a question; all of them are doubted."""
         with self._lock:
+            # A ping that was answered meanwhile no longer tells anything: one has to be on its way.
+            for replica in range(len(self.handles)):
+                self._ping(replica)
             self._gave_up = True
 
     @property
@@ -64,6 +67,10 @@ class Replicas:
         with self._lock:
             self._hear()
             return self._gave_up
+
+    def _ping(self, replica: int) -> None:
+        if replica not in self._pings:
+            self._pings[replica] = self.handles[replica].ping.remote()
 
     def _hear(self) -> None:
         for replica, ping in list(self._pings.items()):

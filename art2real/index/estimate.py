@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import faiss
+
 from art2real.core.scale import Scale
 from art2real.errors import UserError
 from art2real.index.factory import IndexSpec, bytes_per_row, chain, inverted_lists
@@ -19,6 +21,8 @@ _BYTES_PER_VALUE = 13
 _TRAINING_COPIES = 2
 # FAISS's lists grow by doubling.
 _GROWTH = 1.5
+# FAISS makes no table of products that would be larger than this.
+_MOST_TABLE: int = getattr(faiss.cvar, "precomputed_table_max_bytes", 2**31)
 # Products of queries and rows in the exact search of the audit, and what selects the best of them.
 _EXACT = 200_000_000
 
@@ -46,7 +50,7 @@ def task_memory(spec: IndexSpec, dimension: int, rows: int, largest_shard: int) 
     """What building an index over `rows` patches takes, of which its largest shard has `largest_shard`."""
     index = spec.new(dimension)
     block = min(ROWS_PER_BLOCK, rows) * dimension * _BYTES_PER_VALUE
-    shared = _shared(index)
+    shared = _shared(index) + _table(index)
     shard = largest_shard * bytes_per_row(index)
     ivf = inverted_lists(index)
     sample = min(training_rows(0 if ivf is None else ivf.nlist), rows)
@@ -132,3 +136,14 @@ def _shared(index: object) -> int:
     centroids = 0 if ivf is None else 4 * ivf.nlist * ivf.d
     # PCA keeps all its directions beside those that it uses.
     return int(centroids + sum(4 * each.d_in * (each.d_in + each.d_out) for each in chain(index)))
+
+
+def _table(index: object) -> int:
+    """Bytes of the table of products that FAISS makes of a product quantizer wherever it trains or loads one;
+    the file has none."""
+    lists = inverted_lists(index)
+    ivf = None if lists is None else faiss.downcast_index(lists)
+    if not isinstance(ivf, faiss.IndexIVFPQ) or ivf.metric_type != faiss.METRIC_L2 or not ivf.by_residual:
+        return 0
+    table = 4 * ivf.nlist * ivf.pq.M * ivf.pq.ksub
+    return int(table if table <= _MOST_TABLE else 0)

@@ -110,7 +110,7 @@ def describe(bank: Path) -> list[dict[str, Any]]:
     """The indexes of a bank, largest patches first, for `inspect`.
 
     Each is its `IndexManifest.summary()` and `lacks_rows`: rows of the bank that were appended since, which
-    `build-index` adds; all rows where it was built from another bank.
+    `build-index` adds; all rows, as `foreign` says too, where it was built from another bank.
 
     Raises:
         UserError: there is no bank, or a manifest is damaged or of another version.
@@ -122,6 +122,7 @@ def describe(bank: Path) -> list[dict[str, Any]]:
         if manifest is None:
             continue
         had, now = manifest.covers, Source.of(opened, scale)
-        known = had.rows if had == now or had.grew_into(now) else 0
-        entries.append({**manifest.summary(), "lacks_rows": now.rows - known})
+        foreign = had != now and not had.grew_into(now)
+        lacks = now.rows if foreign else now.rows - had.rows
+        entries.append({**manifest.summary(), "lacks_rows": lacks, "foreign": foreign})
     return entries

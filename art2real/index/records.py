@@ -14,6 +14,7 @@ from art2real.data.manifest import FileEntry, Model, digest
 
 # A fall of recall@1, at the same number of lists scanned, that says the lists no longer fit the rows.
 _DRIFT = 0.01
+_SIGMAS = 2
 
 
 class Request(Model):
@@ -145,8 +146,13 @@ class IndexManifest(Model):
     @property
     def drifted(self) -> bool:
         """Whether what was trained no longer fits the rows that were added."""
-        added = self.covers != self.trained.source
-        return added and (self.drift > _DRIFT or (self.first_audit.reached and not self.audit.reached))
+        if self.covers == self.trained.source:
+            return False
+        # The audits ask with different photos, so that a part of the fall is chance.
+        recall = self.first_audit.recall_at_1
+        chance = math.sqrt(recall * (1 - recall) * (1 / self.first_audit.queries + 1 / self.audit.queries))
+        fell = self.drift > max(_DRIFT, _SIGMAS * chance)
+        return fell or (self.first_audit.reached and not self.audit.reached)
 
     @property
     def nprobe(self) -> int:

@@ -36,19 +36,24 @@ class IndexShard:
         self._resources: Any = None
 
     @classmethod
-    def load(cls, path: Path, nprobe: int, threads: int | None = None) -> IndexShard:
+    def load(
+        cls, path: Path, nprobe: int, threads: int | None = None, trained: str | None = None
+    ) -> IndexShard:
         """Reads `part-NNNNN.index`, with the record and the rows left out that lie beside it.
 
         Args:
             path: the shard's file. nprobe: inverted lists scanned for a query.
             threads: that a search uses; None: as many as FAISS finds cores.
+            trained: identity of the `Trained` that it has to be made with; None: any.
 
         Raises:
-            UserError: the file is missing, truncated or damaged.
+            UserError: the file is missing, truncated or damaged, or made with something else.
         """
         part = read_record(path.with_suffix(".json"), Part)
         if part is None:
             raise UserError(f"{path} has no record beside it; build the index again with `build-index BANK`")
+        if trained is not None and part.trained != trained:
+            raise UserError(f"{path} was built anew while its index was in use; start again what uses it")
         left_out = read_left_out(left_out_path(path), part)
         shard = cls(read_index(path, part.file.bytes), RowNumbers(part.first_row, left_out), threads)
         held = part.rows - part.left_out.rows

@@ -12,7 +12,7 @@ from art2real.data.bank import MemoryBank
 
 _SAMPLE = 100_000
 _ROWS_PER_BLOCK = 16384
-# Of as many patches the checksums are held at a time: 128 MB.
+# Of as many patches the checksums are held at a time: 128 MB, and two copies of them while they are compared.
 _CHECKSUMS = 1 << 24
 
 

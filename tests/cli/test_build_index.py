@@ -76,7 +76,7 @@ def test_it_builds_keeps_and_warns(bank: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
-    assert [{**each, "lacks_rows": 0} for each in data["index"]] == describe(bank)
+    assert [{**each, "lacks_rows": 0, "foreign": False} for each in data["index"]] == describe(bank)
     assert [each["factory"] for each in data["index"]] == ["IVF4,PQ4x4fs"] * 2
     assert "index steps: 6 of 6" in done.stderr
     assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in done.stderr

@@ -71,8 +71,11 @@ def test_what_an_index_lacks_is_said(tmp_path, capsys):
     data = describe_bank(bank.path)
     [index] = data["index"]
     few = {**index, "size": 8, "rows": 9, "left_out": 1234, "lacks_rows": 1}
-    assert bank_as_text({**data, "index": [few, index]}).splitlines()[-3:-1] == [
+    other = {**few, "foreign": True}
+    assert bank_as_text({**data, "index": [few, other, index]}).splitlines()[-4:-1] == [
         "index       8:4  Flat      9 rows  1 shard  recall@1 1.000  recall@5 1.000  "
+        "1,234 near-constant rows left out, lacks 1 row of the bank: build-index",
+        "            8:4  Flat      9 rows  1 shard  recall@1 1.000  recall@5 1.000  "
         "1,234 near-constant rows left out, lacks 1 row of the bank: build-index --overwrite",
         "            4:4  Flat  1,728 rows  1 shard  recall@1 1.000  recall@5 1.000",
     ]

@@ -324,3 +324,21 @@ def test_patches_in_bfloat16_are_compared_in_float32():
     value, gradient = gradient_of(lambda g: contextual_loss(g, real, real.mean(0)), generated)
     assert value == plain
     torch.testing.assert_close(gradient, plain_gradient.bfloat16(), atol=0, rtol=0)
+
+
+def test_full_precision_holds_as_long_as_any_thread_wants_it():
+    """The setting is the process's: the first thread that leaves must not take it from the others."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    first, second = (affinity.full_precision(torch.device("cpu")) for _ in range(2))
+    try:
+        first.__enter__()
+        second.__enter__()
+        assert matmul.fp32_precision == "ieee"
+        first.__exit__(None, None, None)
+        assert matmul.fp32_precision == "ieee"
+        second.__exit__(None, None, None)
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +14,13 @@ from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
 from art2real.distributed.actor_shards import ActorShards
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
+from art2real.distributed.replicas import Replicas
 from art2real.errors import UserError
 from art2real.index.build import discard
 from art2real.index.manifest import index_folder
 from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, open_retriever
-from tests.index.banks import NARROW, WIDE, index_bank, make_bank, request
+from tests.index.banks import NARROW, WIDE, append_photos, index_bank, make_bank, request
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -173,3 +175,53 @@ def test_no_room_for_the_actors(bank: MemoryBank, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 1.0)
     with pytest.raises(UserError, match=r"did not start within 1 seconds.*no room for 3"):
         start_index_actors(bank.path, [WIDE, NARROW], Cluster(index_cpus=100))
+
+
+def test_actors_of_an_index_to_which_rows_were_added_are_refused(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, photos=6, per_shard=3)
+    index_bank(bank, NARROW, request(factory="Flat"))
+    actors = start_index_actors(bank.path, [NARROW], Cluster())
+    try:
+        append_photos(tmp_path, 3, seed=50)
+        grown = MemoryBank.open(bank.path)
+        index_bank(grown, NARROW, request(factory="Flat"))
+        with pytest.raises(UserError, match="the index actors hold another index than bank"):
+            open_actor_retriever(grown, NARROW, actors)
+    finally:
+        actors.stop()
+
+
+def test_an_actor_that_starts_again_does_not_take_up_another_index(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path)
+    index_bank(bank, NARROW, request(factory="IVF8,Flat", seed=1))
+    actors = start_index_actors(bank.path, [NARROW], Cluster())
+    retriever = open_actor_retriever(bank, NARROW, actors)
+    try:
+        discard(bank, NARROW)
+        index_bank(bank, NARROW, request(factory="IVF8,Flat", seed=2))
+        ray.kill(actors.handles[0], no_restart=False)
+        with pytest.raises(UserError, match="was built anew while its index was in use"):
+            retriever.search(make_queries(bank, NARROW, 5, seed=1), 1)
+    finally:
+        actors.stop()
+
+
+def test_replicas_that_were_given_up_are_heard_again() -> None:
+    """A ping of before must not be the last one: nobody would ask those who are well again."""
+
+    @ray.remote(num_cpus=0)
+    class Well:
+        def ping(self) -> None:
+            pass
+
+    replicas = Replicas([Well.remote()])
+    replicas.doubt(0)
+    ray.get(replicas.handles[0].ping.remote())
+    time.sleep(0.2)
+    assert replicas.choose([0]) == 0  # the answered ping is heard here
+    replicas.give_up()
+    ends = time.monotonic() + 20
+    while replicas.lost and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not replicas.lost
+    ray.kill(replicas.handles[0])

@@ -214,7 +214,7 @@ def test_a_lost_shard_can_be_skipped_and_is_counted(
     assert [record.message.count("shard 2 of 2 is lost") for record in caplog.records] == [1]
     kept, lost = shards.cell_sizes()
     np.testing.assert_array_equal(kept, first.cell_sizes())
-    assert lost.tolist() == [0] * len(kept)
+    assert lost.sum() == manifest.parts[1].rows - manifest.parts[1].left_out.rows  # it may come back
     cell, zero = np.flatnonzero(kept)[:1], np.zeros(1, np.int64)
     there, gone = shards.rows_at([cell, cell], [zero, zero])
     assert there.tolist() == first.rows_at(cell, zero).tolist()

@@ -49,7 +49,7 @@ def test_it_builds_what_one_process_builds(bank: Path, made: Path, tmp_path: Pat
         min_recall=0.5,
         on_progress=lambda *step: steps.append(step),
     )
-    assert [{**each, "lacks_rows": 0} for each in summaries] == describe(bank)
+    assert [{**each, "lacks_rows": 0, "foreign": False} for each in summaries] == describe(bank)
     assert [(each["size"], each["shards"]) for each in summaries] == [(8, 3), (4, 3)]
     assert [step[:2] for step in steps] == [(number, 10) for number in range(1, 11)]
     assert {step[2] for step in steps} >= {"8:4 trained", "4:4 shard 2 added", "8:4 audited"}
@@ -111,7 +111,7 @@ def test_a_wrong_request_does_not_cost_the_old_index(bank: Path) -> None:
     before = build_index(bank)
     with pytest.raises(UsageError, match="FAISS has no index"):
         build_index(bank, factory="IVF8,Nonsense", overwrite=True)
-    assert describe(bank) == [{**each, "lacks_rows": 0} for each in before]
+    assert describe(bank) == [{**each, "lacks_rows": 0, "foreign": False} for each in before]
 
 
 def test_near_constant_rows_are_left_out_and_counted(tmp_path: Path) -> None:

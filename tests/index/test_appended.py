@@ -74,7 +74,7 @@ def test_appended_rows_are_added_and_all_else_stays(folder: Path) -> None:
     assert [part.bank_shards for part in grown.parts] == [(0,), (1,), (2,), (3,)]
     assert grown.covers == Source.of(bank, WIDE) != grown.trained.source
     [entry] = describe(bank.path)
-    assert entry == {**grown.summary(), "lacks_rows": 0}
+    assert entry == {**grown.summary(), "lacks_rows": 0, "foreign": False}
     assert (entry["rows"], entry["rows_added"]) == (12 * 121, 6 * 121)
     assert finished(bank, WIDE, wanted) == grown
     assert not is_current(bank, WIDE, wanted)

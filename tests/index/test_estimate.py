@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import faiss
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from art2real.core.scale import Scale
 from art2real.errors import UserError
+from art2real.index import estimate
 from art2real.index.estimate import check_memory, choose, in_words, index_bytes, task_memory
-from art2real.index.factory import candidates, parse
+from art2real.index.factory import candidates, inverted_lists, parse
 
 ROWS = {Scale(16, 6): 3_000_000, Scale(8, 5): 5_000_000, Scale(4, 4): 8_000_000}
 ALLOWED = {scale: candidates("auto", scale.dimension, rows) for scale, rows in ROWS.items()}
@@ -80,3 +83,21 @@ def test_training_behind_a_transform_takes_less() -> None:
 
 def test_bytes_are_said_in_words() -> None:
     assert [in_words(count) for count in (1_500_000, 99_000_000, 18 * GB)] == ["1.5 MB", "99.0 MB", "18.0 GB"]
+
+
+@pytest.mark.parametrize("factory", ["IVF64,PQ32", "OPQ32_64,IVF64,PQ32", "PCA64,IVF64,SQ8", "IVF64,Flat"])
+def test_the_table_of_a_product_quantizer_is_counted(factory, monkeypatch):
+    """FAISS makes it beside the index wherever that is trained or loaded; no file has it."""
+    dimension, rows = 96, 64 * 40
+    spec = parse(factory, dimension)
+    index = spec.new(dimension)
+    patches = np.random.default_rng(0).normal(size=(rows, dimension)).astype(np.float32)
+    index.train(patches)
+    ivf = faiss.downcast_index(inverted_lists(index))
+    table = 4 * ivf.precomputed_table.size() if isinstance(ivf, faiss.IndexIVFPQ) else 0
+    assert (table > 0) == ("PQ32" in factory)
+    with_table = task_memory(spec, dimension, rows, rows)
+    monkeypatch.setattr(estimate, "_MOST_TABLE", 0)
+    without = task_memory(spec, dimension, rows, rows)
+    for step in ("train", "add", "audit"):
+        assert getattr(with_table, step) - getattr(without, step) == table

@@ -47,7 +47,8 @@ def _exceptions(index: dict[str, Any]) -> str:
     if index["left_out"]:
         said.append(f"{counted(index['left_out'], 'near-constant row')} left out")
     if index.get("lacks_rows"):  # only where it is described together with its bank
-        said.append(f"lacks {counted(index['lacks_rows'], 'row')} of the bank: build-index --overwrite")
+        mend = "build-index --overwrite" if index["foreign"] else "build-index"
+        said.append(f"lacks {counted(index['lacks_rows'], 'row')} of the bank: {mend}")
     return ", ".join(said)
 
 
