@@ -209,3 +209,20 @@ def test_only_shards_at_the_end_count_as_appended() -> None:
         now = had.model_copy(update={"bank_shards": tuple(shards), "mean_sha256": "n"})
         assert had.grew_into(now) is grew
     assert not had.grew_into(had.model_copy(update={"bank_shards": ("a", "b", "c"), "stride": 2}))
+
+
+def test_a_fall_that_may_be_chance_is_no_drift(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, photos=6, per_shard=3)
+    manifest = index_bank(bank, NARROW, request(factory="IVF8,Flat"))
+    audit = manifest.audit.model_copy(update={"recall_at_1": 0.95, "reached": True})
+
+    def drifted(drift: float, queries: int, added: bool = True) -> bool:
+        asked = audit.model_copy(update={"queries": queries})
+        covers = manifest.covers.model_copy(update={"rows": manifest.covers.rows + added})
+        update = {"first_audit": asked, "audit": asked, "drift": drift, "covers": covers}
+        return manifest.model_copy(update=update).drifted
+
+    # Two standard errors of the difference: 0.044 of 200 queries, 0.006 of 10,000.
+    assert [drifted(0.03, 200), drifted(0.05, 200)] == [False, True]
+    assert [drifted(0.008, 10_000), drifted(0.015, 10_000)] == [False, True]
+    assert not drifted(0.05, 200, added=False)
