@@ -93,6 +93,8 @@ def run_training(
     """
     begun = time.perf_counter()
     resume_from = run.newest_whole()
+    kept = run.checkpoints()
+    run.cut_stats(kept[-1][0] if kept else 0)  # what is done again is not progress yet
     run.clear_signals()
     actors = None
     try:
