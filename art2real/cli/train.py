@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art2real.cli.common import address_option, emit, human_bytes, human_seconds, json_option, progress
+from art2real.cli.common import (
+    address_option,
+    counted,
+    emit,
+    human_bytes,
+    human_seconds,
+    json_option,
+    progress,
+)
 
 if TYPE_CHECKING:
     from art2real.config.tree import TrainingConfig
@@ -163,7 +171,7 @@ def _say_plan(config: TrainingConfig, plan: Plan, run: RunFolder | None, as_json
         if plan.bank is None
         else f"contextual  {config.contextual.estimator} at weight {plan.weight:g}, scales "
         f"{', '.join(map(str, plan.scales))}, {plan.index_actors} index actors of {plan.bank.path}",
-        f"a step      {trial.seconds:.3g} s here with {threads} threads; "
+        f"a step      {trial.seconds:.3g} s here with {counted(threads, 'thread')}; "
         f"about {human_seconds(expected)} for the steps that are left",
         f"memory      {human_bytes(trial.bytes)} of a process that trains and holds the whole index"
         + (f", {human_bytes(trial.gpu_bytes)} of the GPU" if on_gpu else ""),

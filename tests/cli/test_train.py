@@ -47,7 +47,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, config, ca
     code, out, _ = run(capsys, "--config", config, "--dry-run")
     assert "steps       6 (5 an epoch), 0 of them done" in out
     assert "plain CycleGAN" in out
-    assert " s here with 1 threads; about " in out
+    assert " s here with 1 thread; about " in out
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,13 @@ def tiny_values(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> dic
 def tiny_config(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> TrainingConfig:
     """`tiny_values` as a configuration."""
     return config_from_dict(tiny_values(folder, steps, **sections), "test")
+
+
+def dies_at(step: int) -> Callable[[dict[str, Any], Path | None], None]:
+    """A report that ends the process's work at the checkpoint of `step`, as its death would."""
+
+    def report(metrics: dict[str, Any], checkpoint: Path | None) -> None:
+        if metrics["step"] == step:
+            raise ConnectionError
+
+    return report

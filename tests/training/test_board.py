@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from art2real.training.board import Board
 from art2real.training.loop import train_loop
 from art2real.training.run_folder import RunFolder
-from tests.training.runs import tiny_config, write_domains
+from tests.training.runs import dies_at, tiny_config, write_domains
 
 
 def events(folder):
@@ -66,12 +66,8 @@ def test_a_run_shows_what_it_logs_and_steps_that_are_done_again_only_once(tmp_pa
     config = tiny_config(tmp_path, 4, logging={"checkpoint_every": 2, "sample_every": 2})
     run = RunFolder.create(config, {})
 
-    def die_at_4(metrics, checkpoint):
-        if metrics["step"] == 4:
-            raise ConnectionError
-
     with pytest.raises(ConnectionError):
-        train_loop(config, run, report=die_at_4)
+        train_loop(config, run, report=dies_at(4))
     train_loop(config, run, resume_from=run.checkpoint_path(2))
     shown = scalars(run.path)
     for line in run.stats():

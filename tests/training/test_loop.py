@@ -13,7 +13,7 @@ from art2real.errors import UserError
 from art2real.training import loop, parts
 from art2real.training.loop import Outcome, train_loop
 from art2real.training.run_folder import RunFolder
-from tests.training.runs import tiny_config, write_domains
+from tests.training.runs import dies_at, tiny_config, write_domains
 from tests.training.test_step import sources
 
 
@@ -73,12 +73,8 @@ def test_a_kill_between_checkpoints_costs_only_the_steps_since(folder):
     config = tiny_config(folder, 6, logging={"checkpoint_every": 2})
     run = RunFolder.create(config, {})
 
-    def die_at_4(metrics, checkpoint):
-        if metrics["step"] == 4:
-            raise ConnectionError
-
     with pytest.raises(ConnectionError):
-        train_loop(config, run, report=die_at_4)
+        train_loop(config, run, report=dies_at(4))
     with (run.path / "stats.jsonl").open("a") as file:
         file.write('{"step": 5, "losses": {}}\n{"step": 6, "los')  # the last words of the killed worker
     assert train_loop(config, run, resume_from=run.checkpoint_path(2)).step == 6
