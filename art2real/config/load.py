@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,17 @@ def config_from_dict(values: dict[str, Any], source: str) -> TrainingConfig:
 def save_config(config: TrainingConfig, path: Path) -> None:
     """Writes the resolved tree; `load_config` gives the same object back."""
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def flat(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Nested dictionaries as one: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}{separator}{name}": each for name, each in flat(value, separator).items()}
+        else:
+            found[key] = value
+    return found
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -21,10 +21,13 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """The two unpaired image folders and how images are cut out of them."""
+    """The two unpaired sets of images and how crops are cut out of them."""
 
-    paintings: str = Field(description="folder of paintings, domain X")
-    photos: str = Field(description="folder of photos, domain Y")
+    paintings: str = Field(
+        description="paintings, domain X: a folder, pattern, list, table or .tar shard, here or at s3:// or gs://"
+    )
+    photos: str = Field(description="photos, domain Y: the same kinds of places")
+    anonymous: bool = Field(False, description="ask object stores without credentials")
     load_size: int = Field(286, ge=32, description="shorter side that images are resized to, pixels")
     crop_size: int = Field(
         256, ge=32, description="side of the random crop that is trained on, pixels; divisible by 4"
@@ -74,6 +77,11 @@ class Contextual(Section):
     )
     bandwidth: float = Field(1.0, gt=0, description="h of the softmax")
     epsilon: float = Field(1e-5, gt=0, description="added to the least distance of each patch")
+    reduction: Literal["log_of_mean", "mean_of_log"] = Field(
+        "log_of_mean",
+        description="from patches to the loss: -log of the mean affinity, as published, or the mean of -log, "
+        "in which every patch has the same say",
+    )
 
     @model_validator(mode="after")
     def _scales_parse(self) -> Contextual:
@@ -121,12 +129,43 @@ class Logging(Section):
     sample_every: int = Field(1000, ge=1, description="steps between grids of sample paintings")
     checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints: what a crash can cost")
     keep_checkpoints: int = Field(3, ge=1, description="checkpoints kept, the newest ones")
+    best_by: Literal["objective", "contextual", "cycle_X", "cycle_Y"] | None = Field(
+        "objective",
+        description="the checkpoint with the least mean of it over the steps since the one before is kept; "
+        "objective: all losses of the generators, weighted; none: only the newest ones",
+    )
+    mlflow: bool = Field(False, description="also log to MLflow, where its environment variables say")
+    wandb: bool = Field(
+        False, description="also log to Weights & Biases, where its environment variables say"
+    )
+
+
+class Compute(Section):
+    """How the networks are computed: what makes a run faster, and what makes it repeatable."""
+
+    channels_last: bool | None = Field(
+        None, description="keep the channels of a pixel together in memory; none: on GPUs"
+    )
+    compile: bool | None = Field(
+        None, description="torch.compile the networks, which takes a minute at the start; none: on GPUs"
+    )
+    cuda_graphs: bool = Field(
+        False, description="replay the compiled networks as CUDA graphs: for small crops and batches"
+    )
+    deterministic: bool = Field(
+        False, description="only algorithms that give the same bits each time, also on GPUs; slower there"
+    )
 
 
 class Cluster(Section):
     """Workers of the run and the processes that hold the index."""
 
     workers: int = Field(1, ge=1, description="training workers; each trains on batch_size images a step")
+    min_workers: int | None = Field(
+        None,
+        ge=1,
+        description="go on with as few workers as this while the cluster has no room for all; none: wait",
+    )
     cpus_per_worker: float | None = Field(
         None, gt=0, description="CPUs a training worker claims; none: its share of what index actors leave"
     )
@@ -155,6 +194,12 @@ class Cluster(Section):
     )
     max_failures: int = Field(3, ge=-1, description="restarts of the worker group; -1: without end")
 
+    @model_validator(mode="after")
+    def _fewest(self) -> Cluster:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers} is larger than workers {self.workers}")
+        return self
+
     def actors_of(self, shards: int) -> int:
         """Index actors that hold a scale of so many shards, replicas included."""
         return self.index_replicas * min(self.index_actors or shards, shards)
@@ -176,5 +221,6 @@ class TrainingConfig(Section):
     objective: Objective = Objective()
     contextual: Contextual = Contextual()
     schedule: Schedule = Schedule()
+    compute: Compute = Compute()
     logging: Logging = Logging()
     cluster: Cluster = Cluster()

@@ -7,6 +7,7 @@ Contextual Loss for Image Transformation with Non-Aligned Data", ECCV 2018.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import torch
 
@@ -14,6 +15,10 @@ from art2real.core.affinity import full_precision, near_far_affinity, streamed_a
 
 BANDWIDTH = 1.0
 EPSILON = 1e-5
+
+Reduction = Literal["log_of_mean", "mean_of_log"]
+"""From the largest affinity of each patch to the loss: -log of their mean, as published, in which patches
+that have a near real patch weigh most; or the mean of their -log, in which every patch has the same say."""
 
 
 def contextual_loss(
@@ -23,6 +28,7 @@ def contextual_loss(
     *,
     bandwidth: float = BANDWIDTH,
     epsilon: float = EPSILON,
+    reduction: Reduction = "log_of_mean",
 ) -> torch.Tensor:
     """The contextual loss of generated patches over the given real patches: -log(mean_i max_j A_ij).
 
@@ -31,6 +37,7 @@ def contextual_loss(
         real: `[M, D]` patches with values in [-1, 1]; constants, no gradient goes to them.
         mean: `[D]` mean of the bank.
         bandwidth: h of the softmax. epsilon: added to the least distance of each row.
+        reduction: see `Reduction`.
 
     Returns:
         A scalar >= 0, 0 when every generated patch has one real patch much nearer than all others. Patches
@@ -40,7 +47,9 @@ def contextual_loss(
     Raises:
         ValueError: no patch on one of the sides, or shapes that do not fit.
     """
-    return near_far_loss(generated, real, mean, None, None, None, bandwidth=bandwidth, epsilon=epsilon)
+    return near_far_loss(
+        generated, real, mean, None, None, None, bandwidth=bandwidth, epsilon=epsilon, reduction=reduction
+    )
 
 
 def near_far_loss(
@@ -53,6 +62,7 @@ def near_far_loss(
     *,
     bandwidth: float = BANDWIDTH,
     epsilon: float = EPSILON,
+    reduction: Reduction = "log_of_mean",
 ) -> torch.Tensor:
     """`contextual_loss` with near columns for each row and weighted far columns for all: see
     `art2real.core.affinity.near_far_affinity` for `near` `[N, k]`, `far` `[F]` and `far_weight` `[F]`."""
@@ -70,7 +80,7 @@ def near_far_loss(
             bandwidth=bandwidth,
             epsilon=epsilon,
         )
-        return _reduce(log_best, defined & finite)
+        return _reduce(log_best, defined & finite, reduction)
 
 
 def streamed_loss(
@@ -80,6 +90,7 @@ def streamed_loss(
     *,
     bandwidth: float = BANDWIDTH,
     epsilon: float = EPSILON,
+    reduction: Reduction = "log_of_mean",
 ) -> torch.Tensor:
     """`contextual_loss` over real patches that come in blocks `[M_b, D]`; `blocks` is called twice."""
     if len(generated) == 0:
@@ -94,7 +105,7 @@ def streamed_loss(
             bandwidth=bandwidth,
             epsilon=epsilon,
         )
-        return _reduce(log_best, finite)
+        return _reduce(log_best, finite, reduction)
 
 
 def _finite_unit(generated: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,8 +119,10 @@ def at_least_float32(patches: torch.Tensor) -> torch.Tensor:
     return patches.to(torch.promote_types(patches.dtype, torch.float32))
 
 
-def _reduce(log_best: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
-    """-log of the mean of exp(log_best) over the rows to use; NaN, without gradient, where there is none."""
+def _reduce(log_best: torch.Tensor, use: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+    """The loss from log max_j A_ij of the rows to use; NaN, without gradient, where there is none."""
+    if reduction == "mean_of_log":
+        return -torch.where(use, log_best, 0.0).sum() / use.sum()
     log_best = torch.where(use, log_best, -torch.inf)
     peak = log_best.detach().max()
     return -(peak + ((log_best - peak).exp().sum() / use.sum()).log())

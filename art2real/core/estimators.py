@@ -29,6 +29,7 @@ from art2real.core.affinity import full_precision, unit
 from art2real.core.contextual import (
     BANDWIDTH,
     EPSILON,
+    Reduction,
     at_least_float32,
     contextual_loss,
     near_far_loss,
@@ -111,6 +112,7 @@ class Estimator(Protocol):
 class _Settings:
     bandwidth: float = BANDWIDTH
     epsilon: float = EPSILON
+    reduction: Reduction = "log_of_mean"
 
     def __post_init__(self) -> None:
         if not (self.bandwidth > 0 and self.epsilon > 0):
@@ -141,6 +143,7 @@ class Exact(_Settings):
             mean=source.mean,
             bandwidth=self.bandwidth,
             epsilon=self.epsilon,
+            reduction=self.reduction,
         )
 
 
@@ -159,6 +162,7 @@ class Union(_Neighbours):
             mean=source.mean,
             bandwidth=self.bandwidth,
             epsilon=self.epsilon,
+            reduction=self.reduction,
         )
 
 
@@ -180,6 +184,7 @@ class Sparse(_Neighbours):
             far_weight=None,
             bandwidth=self.bandwidth,
             epsilon=self.epsilon,
+            reduction=self.reduction,
         )
 
 
@@ -225,6 +230,7 @@ class Sampled(_Neighbours):
             far_weight=far_weight,
             bandwidth=self.bandwidth,
             epsilon=self.epsilon,
+            reduction=self.reduction,
         )
 
     def _far_field(
@@ -269,6 +275,7 @@ def make_estimator(
     draws: int = Sampled.draws,
     bandwidth: float = BANDWIDTH,
     epsilon: float = EPSILON,
+    reduction: Reduction = "log_of_mean",
 ) -> Estimator:
     """The estimator `name`; `neighbours` None: its own default. `exact` takes no neighbours, only `sampled`
     takes draws.
@@ -277,7 +284,7 @@ def make_estimator(
         UsageError: no estimator has that name.
         ValueError: a setting is out of its range.
     """
-    common: dict[str, Any] = {"bandwidth": bandwidth, "epsilon": epsilon}
+    common: dict[str, Any] = {"bandwidth": bandwidth, "epsilon": epsilon, "reduction": reduction}
     near: dict[str, Any] = {} if neighbours is None else {"neighbours": neighbours}
     if name == "exact":
         return Exact(**common)

@@ -23,7 +23,7 @@ class ResNetGenerator(nn.Module):
     def __init__(self, width: int = 64, blocks: int = 9) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(3, width, 7),
             *_normalised_relu(width),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
@@ -35,7 +35,7 @@ class ResNetGenerator(nn.Module):
             *_normalised_relu(2 * width),
             nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1),
             *_normalised_relu(width),
-            nn.ReflectionPad2d(3),
+            ReflectionPad(3),
             nn.Conv2d(width, 3, 7),
             nn.Tanh(),
         ]
@@ -45,16 +45,36 @@ class ResNetGenerator(nn.Module):
         return self.model(images)
 
 
+class ReflectionPad(nn.ReflectionPad2d):
+    """`torch.nn.ReflectionPad2d`, whose gradient a GPU adds up in any order: where only deterministic
+    algorithms are allowed, it is put together from mirrored strips instead."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return mirrored(images, self.padding[0])
+        return super().forward(images)
+
+
+def mirrored(images: torch.Tensor, width: int) -> torch.Tensor:
+    """Reflection padding by `width` pixels on all sides: `[B, C, H, W]` -> `[B, C, H + 2w, W + 2w]`."""
+    for axis in (2, 3):
+        size = images.shape[axis]
+        before = images.narrow(axis, 1, width).flip(axis)
+        after = images.narrow(axis, size - 1 - width, width).flip(axis)
+        images = torch.cat([before, images, after], axis)
+    return images
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, added to their input (He et al., "Deep Residual Learning", CVPR 2016)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(width, width, 3),
             *_normalised_relu(width),
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(width, width, 3),
             nn.InstanceNorm2d(width),
         )

@@ -1,10 +1,11 @@
-"""Which files of a folder are images."""
+"""Which files of a place are images."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from art2real.data.sources import Entry, Source, open_source
 from art2real.data.sources.folders import LocalRoot
 from art2real.data.sources.tree import Tree
 from art2real.errors import UserError
@@ -30,12 +31,33 @@ def list_images(folder: Path, leave_out: Path | None = None) -> list[str]:
     tree = Tree(LocalRoot(str(folder), leave_out), open_shards=False)
     names = [entry.source for entry in tree.entries()]
     if not names:
-        others = tree.not_images
-        what = f"none of its {others} files looks like an image" if others else "the folder is empty"
-        if tree.unreadable:
-            what += f", and {len(tree.unreadable)} folders cannot be read"
-        raise UserError(f"{folder}: {what}; give a folder with images")
+        raise _without_images(str(folder), tree)
     return names
+
+
+def list_entries(place: str, *, anonymous: bool = False) -> list[Entry]:
+    """All images of a folder, pattern, list, table or .tar shard, local or in an object store.
+
+    Args:
+        place: path or URI, see `art2real.data.sources.open_source`.
+        anonymous: whether object stores are asked without credentials.
+
+    Raises:
+        UserError: there is no such place, it cannot be read, or it has no image.
+    """
+    source = open_source(place, anonymous=anonymous)
+    entries = list(source.entries())
+    if not entries:
+        raise _without_images(place, source)
+    return entries
+
+
+def _without_images(place: str, source: Source) -> UserError:
+    others = source.not_images
+    what = f"none of its {others} files looks like an image" if others else "the folder is empty"
+    if source.unreadable:
+        what += f", and {len(source.unreadable)} folders cannot be read"
+    return UserError(f"{place}: {what}; give a folder with images")
 
 
 def printable(path: str) -> str:

@@ -19,11 +19,13 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.train import Checkpoint, CheckpointUploadMode, FailureConfig, RunConfig, ScalingConfig
+from ray.train.collective import broadcast_from_rank_zero
 
 from art2real.config.tree import TrainingConfig
 from art2real.core.estimators import PatchSource
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
+from art2real.data.sources.places import is_local, local_path
 from art2real.distributed.cluster import largest_node_cpus
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
 from art2real.errors import UserError
@@ -62,7 +64,6 @@ class _Assignment:
 
     config: TrainingConfig
     run: RunFolder
-    resume_from: Path | None
     scales: tuple[Scale, ...]
     actors: IndexActors | None
     cpus: float
@@ -92,7 +93,7 @@ def run_training(
         UserError: the bank's index cannot be served, a loss broke, or the workers failed too often.
     """
     begun = time.perf_counter()
-    resume_from = run.newest_whole()
+    run.newest_whole()  # what is damaged is told here, where the user reads it
     kept = run.checkpoints()
     run.cut_stats(kept[-1][0] if kept else 0)  # what is done again is not progress yet
     run.clear_signals()
@@ -102,7 +103,6 @@ def run_training(
         assignment = _Assignment(
             config=_absolute(config),
             run=run,
-            resume_from=resume_from,
             scales=plan.scales,
             actors=actors,
             cpus=worker_cpus(config.cluster, plan.index_actors, largest_node_cpus()),
@@ -129,8 +129,9 @@ def _absolute(config: TrainingConfig) -> TrainingConfig:
     """Workers run in folders of their own, so relative paths would mean something else to them."""
     values = config.model_dump()
     for part, key in (("data", "paintings"), ("data", "photos"), ("contextual", "bank")):
-        if values[part][key] is not None:
-            values[part][key] = str(Path(values[part][key]).absolute())
+        place = values[part][key]
+        if place is not None and is_local(place):
+            values[part][key] = str(Path(local_path(place)).absolute())
     return TrainingConfig.model_validate(values)
 
 
@@ -142,12 +143,15 @@ def _trainer(assignment: _Assignment) -> ray.train.torch.TorchTrainer:
     # Ray's own list of checkpoints. The run folder knows better which there are: a list that names one which
     # was deleted since would keep the run from starting.
     (storage / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
+    workers = cluster.workers if cluster.min_workers is None else (cluster.min_workers, cluster.workers)
     return ray.train.torch.TorchTrainer(
         _work,
         train_loop_config={"assignment": assignment},
         scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=gpus >= cluster.workers if cluster.use_gpu is None else cluster.use_gpu,
+            num_workers=workers,
+            use_gpu=gpus >= (cluster.min_workers or cluster.workers)
+            if cluster.use_gpu is None
+            else cluster.use_gpu,
             resources_per_worker={"CPU": assignment.cpus},
         ),
         run_config=RunConfig(
@@ -229,7 +233,6 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
     if run.failure is not None:
         return None  # left by a worker of the group before this one: the same would happen again
     torch.set_num_threads(max(1, int(assignment.cpus)))
-    latest = ray.train.get_checkpoint()
     device = ray.train.torch.get_device()
     try:
         return train_loop(
@@ -237,7 +240,7 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
             run,
             sources=_sources(assignment, device),
             report=_report,
-            resume_from=assignment.resume_from if latest is None else Path(latest.path),
+            resume_from=_newest(run, rank),
             rank=rank,
             world_size=world_size,
             device=device,
@@ -248,6 +251,16 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
         if world_size > 1:
             raise  # the others may be waiting for this one
         return None
+
+
+def _newest(run: RunFolder, rank: int) -> Path | None:
+    """The checkpoint to go on from. The first worker says which: others may not see it in a listing yet.
+
+    Ray knows of a checkpoint only when the next one is begun, and does not look whether it is damaged.
+    """
+    folder = run.newest_whole() if rank == 0 else None
+    name = broadcast_from_rank_zero(None if folder is None else folder.name)
+    return None if name is None else run.checkpoint_folder / name
 
 
 def _sources(assignment: _Assignment, device: torch.device) -> dict[Scale, PatchSource]:

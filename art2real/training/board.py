@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from art2real.config.load import flat
+
 
 class Board:
     """Event files in the folder `tensorboard` of a run."""
@@ -23,10 +25,8 @@ class Board:
 
     def log(self, line: Mapping[str, Any]) -> None:
         """The figures of a line of stats.jsonl; those of a group, such as the losses, are shown as one."""
-        for name, value in line.items():
-            group = value if isinstance(value, dict) else {"": value}
-            for key, figure in group.items():
-                self._writer.add_scalar(f"{name}/{key}" if key else name, figure, line["step"])
+        for name, figure in flat(line, "/").items():
+            self._writer.add_scalar(name, figure, line["step"])
         self._writer.flush()
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:

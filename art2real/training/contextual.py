@@ -48,7 +48,7 @@ class ContextualPull:
             for place, rows in enumerate(patches):
                 random = np.random.default_rng([_DRAWS, self._seed, step, self._rank, place, number])
                 job = self._pool.submit(_timed, self.estimator, rows.detach(), source, random)
-                pending.parts.append((rows, job))
+                pending.parts.append((rows, source, job))
         pending.images = len(images)
         return pending
 
@@ -66,22 +66,33 @@ class ContextualPull:
 class PendingPull:
     """Queries on their way, for the images of one step."""
 
-    parts: list[tuple[torch.Tensor, Future[tuple[Loss, float]]]] = field(default_factory=list)
+    parts: list[tuple[torch.Tensor, PatchSource, Future[tuple[Loss, float]]]] = field(default_factory=list)
     images: int = 0
     seconds: float = 0.0
     """Work of the retrieval, summed over its threads."""
     waited: float = 0.0
     """Time that `collect` stood still for it."""
+    computed: float = 0.0
+    """Time that `collect` took for the affinities and their gradient."""
 
     def collect(self) -> torch.Tensor:
-        """The loss, a float32 scalar, once the real patches have come back."""
+        """The loss, a float32 scalar, once the real patches have come back.
+
+        Raises:
+            UserError: an index shard was lost, and may not be done without.
+        """
         total = torch.zeros((), device=self.parts[0][0].device)
-        for rows, job in self.parts:
+        for rows, source, job in self.parts:
             begun = time.perf_counter()
             loss, seconds = job.result()
-            self.waited += time.perf_counter() - begun
+            answered = time.perf_counter()
+            value = loss(rows)
+            # Of a scale whose shards are all lost, and may be done without, nothing can be said.
+            if not source.missing or value.isfinite() or not rows.isfinite().all():
+                total = total + value
+            self.waited += answered - begun
+            self.computed += time.perf_counter() - answered
             self.seconds += seconds
-            total = total + loss(rows)
         return total / self.images
 
 

@@ -1,33 +1,39 @@
 """Unpaired batches of paintings and photos, the same for the same seed, step and number of workers.
 
-Each domain is an endless stream: a permutation of its images, then another one, and so on. Position p of the
-stream goes to step p // (workers * batch), so that W workers with batch B see together what one worker with
-batch W * B sees, and nothing about the order has to be kept in a checkpoint.
+Each domain is an endless stream: a permutation of its images, then another one, and so on. A step takes the
+next workers * batch images of it, so that W workers with batch B see together what one worker with batch W *
+B sees. All
+that a checkpoint has to keep is how many images were taken: the number of workers may change in between.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from art2real.core.patches import to_signed
-from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, decode, scaled
+from art2real.data.corpus import list_entries
+from art2real.data.images import BadImage, ImageLimits, decode, scaled
+from art2real.data.sources import read_entry
+from art2real.data.sources.places import is_local
 from art2real.errors import UserError
 
 log = logging.getLogger(__name__)
 
 # Resized images are kept in memory up to this size for each domain: all of monet2photo at 286 pixels.
 _CACHE_BYTES = 2 * 2**30
-# Batches made ready before the step asks for them, and the threads that make them.
-_BATCHES_AHEAD = 4
-_THREADS = 2
+# Threads that make batches ready before the step asks for them: from an object store they wait most of the
+# time.
+_THREADS = {"local": 2, "remote": 16}
+_BATCHES_AHEAD = 2  # for each thread
+
+_LIMITS = ImageLimits()
 
 # Longest image that is used whole: its longer side over its shorter one.
 _LONGEST = 8
@@ -41,29 +47,31 @@ class ImageStream:
 
     def __init__(
         self,
-        folder: Path,
+        place: str,
         *,
         domain: int,
         seed: int,
         load_size: int,
         crop_size: int,
         flip: bool,
+        anonymous: bool = False,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        self.folder = folder
-        self.names = list_images(folder)
+        self.place = place
+        self.entries = list_entries(place, anonymous=anonymous)
         self.broken: dict[str, str] = {}
         self._domain = domain
         self._seed = seed
         self._load_size = load_size
         self._crop_size = crop_size
         self._flip = flip
+        self._anonymous = anonymous
         self._room = cache_bytes
-        self._cache: dict[str, np.ndarray] = {}
+        self._cache: dict[int, np.ndarray] = {}
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.entries)
 
     def crop(self, position: int) -> np.ndarray:
         """The training crop at a position of the stream, uint8 `[crop, crop, 3]`.
@@ -84,7 +92,7 @@ class ImageStream:
         count = min(count, len(self))
         crops = []
         for number in range(count):
-            image = self._load(self.names[number * len(self) // count])
+            image = self._load(number * len(self) // count)
             if image is not None:
                 y, x = ((side - self._crop_size) // 2 for side in image.shape[:2])
                 crops.append(image[y : y + self._crop_size, x : x + self._crop_size])
@@ -92,21 +100,21 @@ class ImageStream:
 
     def _usable(self, position: int) -> np.ndarray:
         for ahead in range(len(self)):
-            image = self._load(self._name(position + ahead))
+            image = self._load(self._number(position + ahead))
             if image is not None:
                 return image
         # A window over two permutations can miss an image, so the last word is with the whole folder.
-        for name in self.names:
-            image = self._load(name)
+        for number in range(len(self)):
+            image = self._load(number)
             if image is not None:
                 return image
         name, reason = next(iter(self.broken.items()))
         raise UserError(
-            f"{self.folder}: none of its {len(self)} images can be used (for example {name}: {reason}); "
-            "look at the files, or name another folder"
+            f"{self.place}: none of its {len(self)} images can be used (for example {name}: {reason}); "
+            "look at the files, or name other images"
         )
 
-    def _name(self, position: int) -> str:
+    def _number(self, position: int) -> int:
         epoch, place = divmod(position, len(self))
         order = self._orders.get(epoch)
         if order is None:
@@ -114,22 +122,24 @@ class ImageStream:
             for old in [old for old in self._orders.copy() if old < epoch - 1]:
                 self._orders.pop(old, None)
             self._orders[epoch] = order
-        return self.names[order[place]]
+        return int(order[place])
 
-    def _load(self, name: str) -> np.ndarray | None:
+    def _load(self, number: int) -> np.ndarray | None:
         """The resized image, uint8 `[H, W, 3]`; None where the file cannot be used."""
-        image = self._cache.get(name)
-        if image is None and name not in self.broken:
+        image = self._cache.get(number)
+        entry = self.entries[number]
+        if image is None and entry.source not in self.broken:
             try:
-                image = scaled(decode(self.folder / name), self._load_size, longest=_LONGEST)
+                content = read_entry(entry, _LIMITS, self._anonymous)
+                image = scaled(decode(content, _LIMITS), self._load_size, longest=_LONGEST)
             except BadImage as error:
                 reason = f"{error.cause}: {error.detail}"
-                if self.broken.setdefault(name, reason) is reason:
-                    log.warning("%s is left out: %s", self.folder / name, reason)
+                if self.broken.setdefault(entry.source, reason) is reason:
+                    log.warning("%s: %s is left out: %s", self.place, entry.source, reason)
             else:
                 if image.nbytes <= self._room:
                     self._room -= image.nbytes
-                    self._cache[name] = image
+                    self._cache[number] = image
         return image
 
 
@@ -137,22 +147,23 @@ class UnpairedImages:
     """Batches of training crops of both domains.
 
     Args:
-        paintings, photos: folders of images, searched with their sub-folders.
+        paintings, photos: where the images are: see `art2real.data.corpus.list_entries`.
         load_size: shorter side that images are resized to, pixels.
         crop_size: side of the square that is cut out at random, pixels.
         flip: mirror half of the crops.
         batch_size: images of each domain that one worker gets for a step.
         seed: of the order, the crops and the mirroring.
         rank, world_size: which worker this is, of how many.
+        anonymous: whether object stores are asked without credentials.
 
     Raises:
-        UserError: a folder is missing, empty, or holds no image.
+        UserError: a place is missing, empty, or holds no image.
     """
 
     def __init__(
         self,
-        paintings: Path,
-        photos: Path,
+        paintings: str,
+        photos: str,
         *,
         load_size: int,
         crop_size: int,
@@ -161,44 +172,67 @@ class UnpairedImages:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        anonymous: bool = False,
     ) -> None:
         self.paintings, self.photos = (
-            ImageStream(folder, domain=domain, seed=seed, load_size=load_size, crop_size=crop_size, flip=flip)
-            for domain, folder in enumerate((paintings, photos))
+            ImageStream(
+                place,
+                domain=domain,
+                seed=seed,
+                load_size=load_size,
+                crop_size=crop_size,
+                flip=flip,
+                anonymous=anonymous,
+            )
+            for domain, place in enumerate((paintings, photos))
         )
+        self.waited = 0.0
+        """Seconds that `batches` kept its caller waiting."""
         self._batch_size = batch_size
         self._rank = rank
         self._world_size = world_size
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Steps, over all workers, in which every image of the larger folder is seen once."""
-        return steps_per_epoch(len(self.paintings), len(self.photos), self._batch_size * self._world_size)
+    def per_step(self) -> int:
+        """Images of each domain that all workers together take for a step."""
+        return self._batch_size * self._world_size
+
+    def epoch(self, position: int) -> float:
+        """How often every image of the larger domain was seen when `position` images were taken."""
+        return position / max(len(self.paintings), len(self.photos))
 
     @property
     def broken(self) -> dict[str, str]:
-        """Path -> reason of each file met so far that cannot be used."""
+        """Name -> reason of each file met so far that cannot be used."""
         return {
-            str(stream.folder / name): reason
+            f"{stream.place}: {name}": reason
             for stream in (self.paintings, self.photos)
             for name, reason in stream.broken.items()
         }
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Paintings and photos of a step, float32 `[B, 3, crop, crop]` in [-1, 1] each."""
-        first = (step * self._world_size + self._rank) * self._batch_size
+    def batch(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """This worker's paintings and photos, float32 `[B, 3, crop, crop]` in [-1, 1] each, of the step
+        before which `position` images were taken."""
+        first = position + self._rank * self._batch_size
         positions = range(first, first + self._batch_size)
         return _signed(self.paintings, positions), _signed(self.photos, positions)
 
-    def batches(self, first: int, stop: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """`batch` of each step from `first` to `stop - 1`, made ready in threads before it is asked for."""
-        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="images")
+    def batches(self, position: int, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`batch` of so many steps from `position` on, made ready in threads before it is asked for."""
+        places = [stream.entries[0].file for stream in (self.paintings, self.photos)]
+        threads = _THREADS["local" if all(map(is_local, places)) else "remote"]
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
         ahead: deque[Future[tuple[torch.Tensor, torch.Tensor]]] = deque()
+        sent = 0
         try:
-            for step in range(first, stop):
-                while len(ahead) < _BATCHES_AHEAD and step + len(ahead) < stop:
-                    ahead.append(pool.submit(self.batch, step + len(ahead)))
-                yield ahead.popleft().result()
+            for step in range(steps):
+                while sent < min(steps, step + _BATCHES_AHEAD * threads):
+                    ahead.append(pool.submit(self.batch, position + sent * self.per_step))
+                    sent += 1
+                begun = time.perf_counter()
+                batch = ahead.popleft().result()
+                self.waited += time.perf_counter() - begun
+                yield batch
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -21,8 +20,8 @@ from art2real.training.step import CPU, CycleGAN, build_networks
 def make_data(config: TrainingConfig, rank: int = 0, world_size: int = 1) -> UnpairedImages:
     """The images of one worker."""
     return UnpairedImages(
-        Path(config.data.paintings),
-        Path(config.data.photos),
+        config.data.paintings,
+        config.data.photos,
         load_size=config.data.load_size,
         crop_size=config.data.crop_size,
         flip=config.data.flip,
@@ -30,6 +29,7 @@ def make_data(config: TrainingConfig, rank: int = 0, world_size: int = 1) -> Unp
         seed=config.seed,
         rank=rank,
         world_size=world_size,
+        anonymous=config.data.anonymous,
     )
 
 
@@ -54,6 +54,7 @@ def make_model(
         build_networks(config.networks, config.seed),
         config.objective,
         config.schedule,
+        config.compute,
         contextual=None if pull is None else (pull, contextual_weight(config)),
         seed=config.seed,
         rank=rank,

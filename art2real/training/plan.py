@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from art2real.config.tree import Cluster, TrainingConfig
 from art2real.core.estimators import DEFAULT_WEIGHT, Estimator, make_estimator
 from art2real.core.scale import Scale
 from art2real.data.bank import MemoryBank
-from art2real.data.corpus import list_images
+from art2real.data.corpus import list_entries
 from art2real.errors import UsageError, UserError
 from art2real.index.manifest import check_index
 from art2real.training.data import steps_per_epoch
@@ -66,6 +67,7 @@ def estimator_of(config: TrainingConfig) -> Estimator:
         draws=part.draws,
         bandwidth=part.bandwidth,
         epsilon=part.epsilon,
+        reduction=part.reduction,
     )
 
 
@@ -92,11 +94,15 @@ def plan_run(config: TrainingConfig) -> Plan:
 
     Raises:
         UserError: a folder without images, a bank that is missing or has no index, a scale that it lacks.
-        UsageError: a patch that is larger than the crop.
+        UsageError: a patch that is larger than the crop, a best checkpoint by a loss that there is not, a
+            tracker that is not installed.
     """
-    paintings = len(list_images(Path(config.data.paintings)))
-    photos = len(list_images(Path(config.data.photos)))
-    epoch = steps_per_epoch(paintings, photos, config.schedule.batch_size * config.cluster.workers)
+    _check_logging(config)
+    paintings, photos = (
+        len(list_entries(place, anonymous=config.data.anonymous))
+        for place in (config.data.paintings, config.data.photos)
+    )
+    epoch = planned_epoch(config, paintings, photos)
     bank, scales, actors = _bank(config)
     return Plan(
         paintings=paintings,
@@ -110,9 +116,25 @@ def plan_run(config: TrainingConfig) -> Plan:
     )
 
 
+def planned_epoch(config: TrainingConfig, paintings: int, photos: int) -> int:
+    """Steps of an epoch with all workers."""
+    return steps_per_epoch(paintings, photos, config.schedule.batch_size * config.cluster.workers)
+
+
 def count_parameters(config: TrainingConfig) -> dict[str, int]:
     """Parameters of each network."""
     return {name: trainable([network]) for name, network in build_networks(config.networks, 0).items()}
+
+
+def _check_logging(config: TrainingConfig) -> None:
+    if config.logging.best_by == "contextual" and contextual_weight(config) == 0:
+        raise UsageError(
+            "logging.best_by is contextual, but the run has no contextual loss; "
+            "choose objective, cycle_X or cycle_Y"
+        )
+    for package in ("mlflow", "wandb"):
+        if getattr(config.logging, package) and importlib.util.find_spec(package) is None:
+            raise UsageError(f"logging.{package} needs the package {package}: pip install {package}")
 
 
 def _bank(config: TrainingConfig) -> tuple[MemoryBank | None, tuple[Scale, ...], int]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from art2real.config.load import flat
 from art2real.config.tree import TrainingConfig
 from art2real.errors import UsageError, UserError
 from art2real.training.plan import Plan
@@ -13,11 +12,13 @@ _MAY_DIFFER = (
     "runs",
     "logging.",
     "cluster.",
+    "compute.",
+    "data.anonymous",
     "schedule.epochs",
     "schedule.decay_epochs",
     "schedule.max_steps",
 )
-"""Settings that only say where and how long: with these changed, a run is still the same run."""
+"""Settings that only say where, how fast and how long: with these changed, a run is still the same run."""
 
 
 def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
@@ -28,7 +29,7 @@ def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
         UsageError: the configuration differs from the run's in a way that makes it another run.
     """
     run = RunFolder.newest(config)
-    before, now = _flat(run.config.model_dump()), _flat(config.model_dump())
+    before, now = flat(run.config.model_dump()), flat(config.model_dump())
     for key, value in now.items():
         if before[key] != value and not key.startswith(_MAY_DIFFER):
             raise UsageError(
@@ -42,10 +43,3 @@ def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
             "put the old bank back, or start a new run without --resume"
         )
     return run
-
-
-def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat

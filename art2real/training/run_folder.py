@@ -6,7 +6,9 @@ runs/NNNN-name/
   stats.jsonl      one line a logged step
   samples/         grids of fixed paintings
   tensorboard/     the same figures and grids as events
+  retrieved/       patches of the translations, with the real patches nearest to them
   checkpoints/     step-00001000/ ...
+  best.json        which of them is the best, and by what
   finished.json    written when the last step was done
 """
 
@@ -31,7 +33,7 @@ from art2real import __version__
 from art2real.config.load import load_config, save_config
 from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
-from art2real.translation.checkpoint import check_checkpoint, checkpoints_of
+from art2real.translation.checkpoint import check_checkpoint, checkpoints_of, is_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +137,26 @@ class RunFolder:
         return None
 
     def prune(self, keep: int) -> None:
-        """Deletes all but the newest `keep` checkpoints."""
-        for _, path in self.checkpoints()[:-keep]:
-            shutil.rmtree(path)
+        """Deletes all checkpoints but the newest `keep` and the best."""
+        best = self.best
+        for step, path in self.checkpoints()[:-keep]:
+            if best is None or step != best["step"]:
+                shutil.rmtree(path)
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """`step`, `by` and `value` of the best checkpoint that is there; None without one."""
+        try:
+            best: dict[str, Any] = json.loads((self.path / "best.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return best if is_checkpoint(self.checkpoint_path(best["step"])) else None
+
+    def consider_best(self, step: int, by: str, value: float) -> None:
+        """Notes the checkpoint of `step` as the best, if no other has a lower value of the same kind."""
+        best = self.best
+        if best is None or best["by"] != by or value < best["value"]:
+            _write_json(self.path / "best.json", {"step": step, "by": by, "value": value})
 
     # What the run writes down
 

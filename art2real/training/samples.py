@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
+from art2real.core.estimators import PatchSource
+from art2real.core.patches import extract
+from art2real.core.scale import Scale
 from art2real.translation.translate import to_pixels
 
 _GAP = 4
+# Patches of a sheet, real ones beside each, and how large they are shown, in pixels.
+_PATCHES, _NEAREST, _SHOWN_SIDE = 12, 5, 32
 
 
 def grid(columns: Sequence[torch.Tensor]) -> np.ndarray:
@@ -30,6 +36,33 @@ def grid(columns: Sequence[torch.Tensor]) -> np.ndarray:
             y, x = row * (height + _GAP), column * (width + _GAP)
             sheet[y : y + height, x : x + width] = image
     return sheet
+
+
+def retrieved_patches(images: torch.Tensor, sources: Mapping[Scale, PatchSource]) -> np.ndarray:
+    """A sheet, uint8 `[H, W, 3]`: patches of images, each beside the real patches nearest to it.
+
+    For each scale a block of six columns: the patch, then its five nearest, roughly in order; white where
+    there is none. The patches lie evenly over the images.
+
+    Args:
+        images: `[B, 3, H, W]` in [-1, 1].
+        sources: the scales of a memory bank.
+    """
+    blocks = []
+    for scale, source in sources.items():
+        patches = extract(images.float(), scale.size, scale.stride).flatten(0, 1)
+        some = patches[torch.linspace(0, len(patches) - 1, _PATCHES).round().long()]
+        near = source.nearest(some, _NEAREST).cpu()
+        real = source.fetch(near.clamp_min(0).flatten()).cpu().reshape(*near.shape, -1)
+        real[near < 0] = 1.0
+        columns = [some.cpu(), *real.unbind(1)]
+        shown = [
+            F.interpolate(each.reshape(-1, 3, scale.size, scale.size), _SHOWN_SIDE, mode="nearest")
+            for each in columns
+        ]
+        blocks.append(grid(shown))
+    gap = np.full((blocks[0].shape[0], _SHOWN_SIDE // 2, 3), 255, np.uint8)
+    return np.hstack([part for block in blocks for part in (block, gap)][:-1])
 
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:

@@ -1,13 +1,16 @@
 """The full state of training, so that N steps, a kill and N more give what 2N steps give.
 
 Random choices are derived from the seed and the step, and the order of the data as well, so that the state is
-the networks, their averages, Adam's moments, the image pools and the number of steps done.
+the networks, their averages, Adam's moments, the image pools and the numbers of steps done and of images
+seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,13 +30,35 @@ Pools = Mapping[str, torch.Tensor]
 """Domain -> images of its pool, `[n, 3, H, W]`; a pool that is still empty is left out."""
 
 
-def save_state(
-    folder: Path, model: CycleGAN, step: int, config: TrainingConfig, pools: Sequence[Pools] | None = None
-) -> None:
-    """Writes the checkpoint after `step` steps; the folder is complete or absent.
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int
+    """Steps done."""
+    images: int
+    """Images of each domain that they took, over all workers."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state at one moment, on the CPU: training may go on while it is written."""
+
+    parts: Mapping[str, Mapping[str, torch.Tensor]]
+    record: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Writes it as a checkpoint; the folder is complete or absent."""
+        write_checkpoint(folder, self.parts, self.record)
+
+
+def take_snapshot(
+    model: CycleGAN, progress: Progress, config: TrainingConfig, pools: Mapping[int, Pools] | None = None
+) -> Snapshot:
+    """Copies the state.
 
     Args:
-        pools: the image pools of every worker in order of rank; None: this one alone.
+        pools: by rank, the image pools of every worker that is known of; None: this one alone.
     """
     parts: dict[str, Mapping[str, torch.Tensor]] = {
         name: network.state_dict() for name, network in model.networks.items()
@@ -46,19 +71,26 @@ def save_state(
     }
     parts["pools"] = {
         f"{rank}.{domain}": images
-        for rank, mine in enumerate([pools_of(model)] if pools is None else pools)
+        for rank, mine in ({0: pools_of(model)} if pools is None else pools).items()
         for domain, images in mine.items()
     }
     record = {
-        "step": step,
+        "step": progress.step,
+        "images": progress.images,
         "networks": config.networks.model_dump(),
         "config": config.model_dump(mode="json"),
     }
-    write_checkpoint(folder, parts, record)
+    return Snapshot(
+        {
+            part: {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+            for part, tensors in parts.items()
+        },
+        record,
+    )
 
 
-def load_state(folder: Path, model: CycleGAN, config: TrainingConfig, rank: int = 0) -> int:
-    """Puts a checkpoint into `model` and returns the number of steps it has seen.
+def load_state(folder: Path, model: CycleGAN, config: TrainingConfig, rank: int = 0) -> Progress:
+    """Puts a checkpoint into `model` and returns how far it had come.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or of networks of other sizes.
@@ -84,7 +116,8 @@ def load_state(folder: Path, model: CycleGAN, config: TrainingConfig, rank: int 
     for domain, pool in model.pools.items():
         # A worker more than the checkpoint knows starts with an empty pool.
         pool.images = pools.get(f"{rank}.{domain}", pool.images[:0]).to(model.device)
-    return int(record["step"])
+    per_step = config.schedule.batch_size * config.cluster.workers
+    return Progress(int(record["step"]), int(record.get("images", record["step"] * per_step)))
 
 
 def pools_of(model: CycleGAN) -> Pools:
@@ -113,6 +146,9 @@ def _load_optimisers(folder: Path, model: CycleGAN, tensors: dict[str, torch.Ten
                 kept = {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
                 if kept["exp_avg"].shape != weight.shape or kept["exp_avg_sq"].shape != weight.shape:
                     raise KeyError(name)
+                # In the weights' own layout, which Adam's fused form reads them in.
+                for key in ("exp_avg", "exp_avg_sq"):
+                    kept[key] = torch.empty_like(weight, requires_grad=False).copy_(kept[key])
                 moments[optimiser][place] = kept
     except KeyError as error:
         raise UserError(

@@ -8,24 +8,28 @@ X are paintings, Y are photos, G: X -> Y, F: Y -> X.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
-from art2real.config.tree import Networks, Objective, Schedule
+from art2real.config.tree import Compute, Networks, Objective, Schedule
 from art2real.core.adversarial import cycle_loss, discriminator_loss, generator_loss, identity_loss
 from art2real.core.networks import PatchDiscriminator, ResNetGenerator, initialise
 from art2real.core.pool import ImagePool
+from art2real.training.compute import Compiled, compiles, memory_format
 from art2real.training.contextual import ContextualPull
 
 CPU = torch.device("cpu")
+
+_COMPUTE = Compute()
 
 # First word of the seed of the pools' choices.
 _POOLS = 2
 
 Wrap = Callable[[nn.Module], nn.Module]
+Call = Callable[[torch.Tensor], torch.Tensor]
 
 
 def build_networks(sizes: Networks, seed: int) -> dict[str, nn.Module]:
@@ -49,6 +53,7 @@ class CycleGAN:
         networks: of `build_networks`; moved to `device`.
         objective: weights of the CycleGAN losses.
         schedule: Adam's settings, clipping, the average's decay and the size of the pools.
+        compute: memory layout and compilation.
         contextual: the pull towards real patches and its weight; None: plain CycleGAN.
         seed, rank: of the pools' choices.
         device: where the networks compute.
@@ -61,6 +66,7 @@ class CycleGAN:
         networks: dict[str, nn.Module],
         objective: Objective,
         schedule: Schedule,
+        compute: Compute = _COMPUTE,
         *,
         contextual: tuple[ContextualPull, float] | None = None,
         seed: int = 0,
@@ -69,7 +75,10 @@ class CycleGAN:
         bfloat16: bool = False,
         wrap: Wrap = lambda network: network,
     ) -> None:
-        self.networks = {name: network.to(device) for name, network in networks.items()}
+        self._format = memory_format(compute, device)
+        self.networks = {
+            name: network.to(device).to(memory_format=self._format) for name, network in networks.items()
+        }
         self.optimisers = {
             name: torch.optim.Adam(
                 [weight for part in parts for weight in self.networks[part].parameters()],
@@ -90,13 +99,23 @@ class CycleGAN:
         self.device = device
         self.retrieval_seconds = 0.0
         self.retrieval_waited = 0.0
-        self._objective = objective
+        self.affinity_seconds = 0.0
         self._schedule = schedule
         self._contextual = contextual
+        self._weights = _weights(objective, 0.0 if contextual is None else contextual[1])
         self._seed = seed
         self._rank = rank
         self._bfloat16 = bfloat16
-        self._wrapped = {name: wrap(network) for name, network in self.networks.items()}
+        self._cuda_graphs = compute.cuda_graphs and compiles(compute, device) and device.type == "cuda"
+
+        def compiled(network: nn.Module) -> Call:
+            if not compiles(compute, device):
+                return network
+            return Compiled(network, cuda_graphs=self._cuda_graphs)
+
+        self._wrapped = {name: compiled(wrap(network)) for name, network in self.networks.items()}
+        # Judges of the generators learn nothing, so their gradients need no other worker.
+        self._judges = {name: compiled(self.networks[name]) for name in OPTIMISED["discriminators"]}
 
     def set_learning_rate(self, rate: float) -> None:
         """Sets the rate of all networks, from the next step on."""
@@ -116,6 +135,8 @@ class CycleGAN:
             `cycle_X`, `cycle_Y`, `identity_X`, `identity_Y`, `contextual`, `D_X`, `D_Y`; those with weight 0
             are not computed and not there.
         """
+        if self._cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         losses, fake_photos, fake_paintings = self._generator_step(paintings, photos, step)
         losses |= self._discriminator_step(paintings, photos, fake_paintings, fake_photos, step)
         self._average(step)
@@ -127,6 +148,10 @@ class CycleGAN:
             translating = self.averages.get(network, self.networks[network])
             return translating(images.to(self.device)).float()
 
+    def objective(self, losses: Mapping[str, float]) -> float:
+        """What the generators minimise: their losses, weighted."""
+        return sum(weight * losses[name] for name, weight in self._weights.items() if weight)
+
     @property
     def missing(self) -> int:
         """Queries that were answered without the rows of a lost index shard."""
@@ -136,8 +161,8 @@ class CycleGAN:
         self, paintings: torch.Tensor, photos: torch.Tensor, step: int
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         count = len(paintings)
-        objective = self._objective
-        identity = objective.identity_weight * objective.cycle_weight
+        weights = self._weights
+        identity = weights["identity_X"] > 0
         self._train_discriminators(False)
         # G sees paintings and, for the identity loss, photos. InstanceNorm works image by image, so that one
         # batch of both gives what two calls give.
@@ -145,25 +170,21 @@ class CycleGAN:
         pull = self._contextual[0].start(fake_photos, step) if self._contextual else None
         fake_paintings, same_paintings = self._forward("F", photos, paintings if identity else None)
 
-        # The bare discriminators: they learn nothing here, so their gradients need no other worker.
         losses = {
-            "adversarial_G": generator_loss(self._judge(self.networks["D_Y"], fake_photos)),
-            "adversarial_F": generator_loss(self._judge(self.networks["D_X"], fake_paintings)),
+            "adversarial_G": generator_loss(self._judge(self._judges["D_Y"], fake_photos)),
+            "adversarial_F": generator_loss(self._judge(self._judges["D_X"], fake_paintings)),
         }
-        weights = {"adversarial_G": 1.0, "adversarial_F": 1.0}
-        if objective.cycle_weight:
+        if weights["cycle_X"]:
             losses["cycle_X"] = cycle_loss(self._forward("F", fake_photos)[0], paintings)
             losses["cycle_Y"] = cycle_loss(self._forward("G", fake_paintings)[0], photos)
-            weights |= {"cycle_X": objective.cycle_weight, "cycle_Y": objective.cycle_weight}
         if same_photos is not None and same_paintings is not None:
             losses["identity_X"] = identity_loss(same_paintings, paintings)
             losses["identity_Y"] = identity_loss(same_photos, photos)
-            weights |= {"identity_X": identity, "identity_Y": identity}
-        if pull is not None and self._contextual is not None:
+        if pull is not None:
             losses["contextual"] = pull.collect()
-            weights["contextual"] = self._contextual[1]
             self.retrieval_seconds += pull.seconds
             self.retrieval_waited += pull.waited
+            self.affinity_seconds += pull.computed
 
         # One backward over the sum: with DistributedDataParallel, two would each average over the workers
         # what the other has not yet added.
@@ -218,13 +239,13 @@ class CycleGAN:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         both = images if more is None else torch.cat([images, more])
         with self._autocast():
-            out = self._wrapped[name](both)
+            out = self._wrapped[name](both.contiguous(memory_format=self._format))
         out = out.float()
         return out[: len(images)], None if more is None else out[len(images) :]
 
-    def _judge(self, discriminator: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def _judge(self, discriminator: Call, images: torch.Tensor) -> torch.Tensor:
         with self._autocast():
-            verdict = discriminator(images)
+            verdict = discriminator(images.contiguous(memory_format=self._format))
         return verdict.float()
 
     def _train_discriminators(self, train: bool) -> None:
@@ -233,6 +254,20 @@ class CycleGAN:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16)
+
+
+def _weights(objective: Objective, contextual: float) -> dict[str, float]:
+    """What each loss of the generators counts."""
+    cycle, identity = objective.cycle_weight, objective.identity_weight * objective.cycle_weight
+    return {
+        "adversarial_G": 1.0,
+        "adversarial_F": 1.0,
+        "cycle_X": cycle,
+        "cycle_Y": cycle,
+        "identity_X": identity,
+        "identity_Y": identity,
+        "contextual": contextual,
+    }
 
 
 OPTIMISED = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}

@@ -46,10 +46,7 @@ def write_checkpoint(
         files = {}
         for name, tensors in parts.items():
             path = building / f"{name}.safetensors"
-            # clone: safetensors refuses tensors that share memory, which views of one pool tensor do.
-            save_file(
-                {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, path
-            )
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
             files[path.name] = file_sha256(path)
         whole = {"format_version": FORMAT_VERSION, "art2real": __version__, **record, "files": files}
         (building / _RECORD).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -22,11 +23,11 @@ CASES = json.loads(VALUES.read_text()) if VALUES.exists() and IMAGES.exists() el
 needs_values = pytest.mark.skipif(not CASES, reason="needs ../shared/parity and ../shared/data/monet2photo")
 
 
-class PublishedSource(BruteSource):
+class FaissSource(BruteSource):
     """Searches as the published code does: Euclidean distance of the values, FAISS Flat.
 
-    Rows of pixels are often at exactly the same distance; which of them FAISS returns depends on how it
-    splits the work, and can move the loss by 4e-4. The values were computed with two threads.
+    Rows of pixels are often at exactly the same distance; which of them FAISS returns depends on the processor
+    and on how it splits the work. The values were computed with two threads.
     """
 
     def __init__(self, patches: torch.Tensor) -> None:
@@ -43,6 +44,27 @@ class PublishedSource(BruteSource):
             faiss.omp_set_num_threads(threads)
 
 
+class ExactSource(BruteSource):
+    """The same search in whole numbers."""
+
+    def __init__(self, patches: torch.Tensor, *, last_first: bool) -> None:
+        super().__init__(patches)
+        self.levels = _levels(patches)
+        order = torch.arange(len(patches), dtype=torch.float64) / len(patches)
+        self.preference = order.flip(0) if last_first else order
+
+    def nearest(self, patches: torch.Tensor, k: int) -> torch.Tensor:
+        norms = self.levels.square().sum(1) + self.preference  # below the unit in which distances differ
+        blocks = _levels(patches).split(256)
+        return torch.cat(
+            [(norms - 2 * block @ self.levels.T).topk(k, largest=False).indices for block in blocks]
+        )
+
+
+def _levels(patches: torch.Tensor) -> torch.Tensor:
+    return ((patches.double() + 1) * 127.5).round()
+
+
 def load(names: list[str]) -> torch.Tensor:
     """`[B, 3, 256, 256]` in [-1, 1]."""
     paths = [next(IMAGES.glob(f"*/{name}")) for name in names]
@@ -55,18 +77,29 @@ def load(names: list[str]) -> torch.Tensor:
     "case", CASES, ids=lambda case: f"{case['scales']}x{len(case['generated'])}k{case['k']}"
 )
 def test_union_with_raw_retrieval_is_the_published_loss(case):
+    loss, gradient = loss_and_gradient(case, FaissSource)
+    slack = 0.0
+    if abs(loss - case["loss"]) > 1e-4:
+        # Another processor than that of the values: what it makes of ties has to explain the difference.
+        first, gradient = loss_and_gradient(case, partial(ExactSource, last_first=False))
+        last, _ = loss_and_gradient(case, partial(ExactSource, last_first=True))
+        loss, slack = first, abs(first - last)
+        assert 0 < slack < 5e-4
+    assert loss == pytest.approx(case["loss"], abs=1e-4 + slack)
+    assert float(gradient.norm()) == pytest.approx(case["grad_norm"], rel=1e-3)
+    for b, c, y, x, value in case["grad_at"]:
+        assert float(gradient[b, c, y, x]) == pytest.approx(value, rel=1e-3)
+
+
+def loss_and_gradient(case, source_of):
     images = load(case["generated"]).requires_grad_()
     bank = load(case["bank"])
     estimator = make_estimator("union", neighbours=case["k"])
     total = torch.zeros(())
     for size, stride in case["scales"]:
-        source = PublishedSource(extract(bank, size, stride).flatten(0, 1))
+        source = source_of(extract(bank, size, stride).flatten(0, 1))
         for patches in extract(images, size, stride):
             loss = estimator.prepare(patches.detach(), source, np.random.default_rng(0))
             total = total + loss(patches) / len(images)
     total.backward()
-
-    assert total.item() == pytest.approx(case["loss"], abs=1e-4)
-    assert float(images.grad.norm()) == pytest.approx(case["grad_norm"], rel=1e-3)
-    for b, c, y, x, value in case["grad_at"]:
-        assert float(images.grad[b, c, y, x]) == pytest.approx(value, rel=1e-3)
+    return total.item(), images.grad

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,8 +72,8 @@ def losses_of(run):
     return {line["step"]: line["losses"] for line in run.stats()}
 
 
-def our_train_workers():
-    """Process ids of the Ray Train workers of this test's cluster, not of another one on the machine."""
+def our_processes(title):
+    """Process ids of the actors of that title in this test's cluster, not in another one on the machine."""
 
     def parent(pid):
         try:
@@ -88,10 +92,10 @@ def our_train_workers():
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                title = (process / "cmdline").read_bytes()
+                command = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"RayTrainWorker" in title and ours(int(process.name)):
+            if title in command and ours(int(process.name)):
                 found.append(int(process.name))
     return found
 
@@ -134,7 +138,7 @@ def test_a_killed_worker_is_replaced_and_two_train_as_one_with_twice_the_batch(f
 
     def kill(step, total, losses):
         if not killed and step >= 10:
-            killed.append(our_train_workers()[0])
+            killed.append(our_processes(b"RayTrainWorker")[0])
             os.kill(killed[0], signal.SIGKILL)
 
     run, result = train(config, on_progress=kill)
@@ -149,6 +153,77 @@ def test_a_killed_worker_is_replaced_and_two_train_as_one_with_twice_the_batch(f
     alone = in_process(tiny_config(folder, 5, schedule={"pool_size": 50, "batch_size": 2}))
     for step in range(1, 4):
         assert losses_of(run)[step] == pytest.approx(alone[step], rel=1e-3), step
+
+
+def test_killed_index_actors_change_nothing(folder, bank):
+    config = tiny_config(folder, 60, contextual={"bank": str(bank.path), "neighbours": 4, "draws": 64})
+    killed = []
+
+    def kill(step, total, losses):
+        if not killed and step >= 5:
+            killed.extend(our_processes(b"ray::IndexActor"))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    run, result = train(config, on_progress=kill)
+    assert len(killed) == 3
+    assert result.finished
+    assert losses_of(run) == in_process(config)
+    assert run.stats()[-1]["missing_shard_queries"] == 0
+
+
+@pytest.mark.parametrize("on_missing_shard", ["error", "skip"])
+def test_a_shard_that_is_lost_for_good(folder, bank, tmp_path, on_missing_shard):
+    spoiled = shutil.copytree(bank.path, tmp_path / "bank")
+    config = tiny_config(
+        folder,
+        80,
+        runs=str(tmp_path / "runs"),
+        contextual={"bank": str(spoiled), "neighbours": 4, "draws": 64},
+        cluster={"query_timeout": 5, "on_missing_shard": on_missing_shard},
+    )
+    lost = []
+
+    def lose(step, total, losses):
+        if not lost and step >= 5:
+            lost.append(step)
+            first = sorted((spoiled / "index" / WIDE.name).glob("part-*"))[0]
+            first.write_bytes(b"")
+            for pid in our_processes(b"ray::IndexActor"):
+                os.kill(pid, signal.SIGKILL)
+
+    plan = plan_run(config)
+    run = RunFolder.create(config, plan.facts)
+    if on_missing_shard == "error":
+        with pytest.raises(UserError, match=r"steps before it are saved in .*: --resume goes on"):
+            run_training(config, run, plan, on_progress=lose)
+        [(step, _)] = run.checkpoints()
+        assert step == run.stats()[-1]["step"]
+        return
+    assert run_training(config, run, plan, on_progress=lose).finished
+    counts = [line["missing_shard_queries"] for line in run.stats()]
+    assert counts[0] == 0
+    assert counts[-1] > 0
+    assert counts == sorted(counts)
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_takes_a_worker_and_an_index_actor_with_it(folder, bank):
+    script = Path(__file__).with_name("training_node_death.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), str(bank.path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["killed_at"] < 400
+    assert report["finished"]
+    assert report["steps"]
+    assert report["images_a_step"] == [1, 2]
+    assert report["last_images"] == 1  # one worker is left
+    assert report["missing"] == 0
 
 
 def test_a_mistake_inside_a_worker_is_the_users_one_line_and_is_not_tried_again(folder, tmp_path):

@@ -17,7 +17,7 @@ def write_domains(folder: Path, paintings: int = 3, photos: int = 5) -> None:
     write_photos(folder / "photos", photos, height=64, width=48, seed=100)
 
 
-def tiny_values(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> dict[str, Any]:
+def tiny_values(folder: Path, steps: int = 6, **sections: Any) -> dict[str, Any]:
     """Settings of a run over `write_domains(folder)`; `sections` change single keys of them."""
     values: dict[str, Any] = {
         "name": "tiny",
@@ -35,11 +35,11 @@ def tiny_values(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> dic
         "logging": {"log_every": 1, "sample_every": 100, "checkpoint_every": 100},
     }
     for name, section in sections.items():
-        values[name] = {**values.get(name, {}), **section}
+        values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
     return values
 
 
-def tiny_config(folder: Path, steps: int = 6, **sections: dict[str, Any]) -> TrainingConfig:
+def tiny_config(folder: Path, steps: int = 6, **sections: Any) -> TrainingConfig:
     """`tiny_values` as a configuration."""
     return config_from_dict(tiny_values(folder, steps, **sections), "test")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import torch
 from PIL import Image
 
 from art2real.errors import UserError
-from art2real.training import loop, parts
+from art2real.training import parts, writer
 from art2real.training.loop import Outcome, train_loop
 from art2real.training.run_folder import RunFolder
+from art2real.training.state import Snapshot
 from tests.training.runs import dies_at, tiny_config, write_domains
-from tests.training.test_step import sources
+from tests.training.test_step import TensorSource, sources
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +38,18 @@ def losses_of(run):
     return {line["step"]: line["losses"] for line in run.stats()}
 
 
-def stopper(run, step):
-    """A report that asks the run to stop at the checkpoint of `step`."""
+class Stopping(RunFolder):
+    """Asks itself to stop once step 3 is in the log."""
 
-    def report(metrics, checkpoint):
-        if metrics["step"] == step:
-            run.ask_to_stop()
-
-    return report
+    def append_stats(self, line):
+        super().append_stats(line)
+        if line["step"] == 3:
+            self.ask_to_stop()
 
 
 @pytest.mark.parametrize("contextual", [False, True], ids=["cyclegan", "contextual"])
 def test_n_steps_a_stop_and_n_more_are_2n(folder, contextual, monkeypatch):
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(writer, "_SECONDS_BETWEEN_LOOKS", 0.0)
     settings = {"contextual": {"bank": "a bank", "neighbours": 3, "draws": 8}} if contextual else {}
     bank = sources() if contextual else None
     settings["schedule"] = {"warmup_steps": 3, "clip_norm": 1.0, "ema_decay": 0.9}
@@ -56,7 +57,7 @@ def test_n_steps_a_stop_and_n_more_are_2n(folder, contextual, monkeypatch):
     through, halted = RunFolder.create(config, {}), RunFolder.create(config, {})
 
     assert train_loop(config, through, sources=bank) == Outcome(8, 8)
-    assert train_loop(config, halted, sources=bank, report=stopper(halted, 3)) == Outcome(4, 8)
+    assert train_loop(config, Stopping(halted.path), sources=bank) == Outcome(4, 8)
     assert halted.checkpoints()[-1] == (4, halted.checkpoint_path(4))
     halted.clear_signals()
     resumed = train_loop(config, halted, sources=bank, resume_from=halted.checkpoints()[-1][1])
@@ -97,7 +98,7 @@ def test_what_a_run_writes_down(folder):
     assert line["left_out"] == 0
     assert 0 < line["learning_rate"] < 2e-4
     assert line["steps_per_second"] > 0
-    assert [step for step, _ in run.checkpoints()] == [6, 7]
+    assert [step for step, _ in run.checkpoints()] == sorted({run.best["step"], 6, 7})
     assert reports == [(step, run.checkpoint_path(step)) for step in (2, 4, 6, 7)]
     grids = sorted(path.name for path in (run.path / "samples").iterdir())
     assert grids == ["step-00000004.png", "step-00000007.png"]
@@ -116,6 +117,103 @@ def test_at_weight_0_the_bank_is_never_asked(folder, weight):
     train_loop(config, run, sources=bank)
     assert "contextual" not in run.stats()[-1]["losses"]
     assert all(source.asked == 0 for source in bank.values())
+
+
+def test_the_best_checkpoint_stays(folder):
+    bank = sources()
+    config = tiny_config(
+        folder,
+        8,
+        contextual={"bank": "a bank", "neighbours": 3, "draws": 8},
+        logging={"checkpoint_every": 2, "keep_checkpoints": 1, "best_by": "contextual"},
+    )
+    run = RunFolder.create(config, {})
+    train_loop(config, run, sources=bank)
+    losses = [losses_of(run)[step]["contextual"] for step in range(1, 9)]
+    means = {step: (losses[step - 2] + losses[step - 1]) / 2 for step in (2, 4, 6, 8)}
+    best = min(means, key=means.get)
+    assert run.best == {"step": best, "by": "contextual", "value": pytest.approx(means[best])}
+    assert [step for step, _ in run.checkpoints()] == sorted({best, 8})
+
+
+def test_without_a_best_only_the_newest_stay(folder):
+    config = tiny_config(folder, 6, logging={"checkpoint_every": 2, "keep_checkpoints": 1, "best_by": None})
+    run = RunFolder.create(config, {})
+    train_loop(config, run)
+    assert run.best is None
+    assert [step for step, _ in run.checkpoints()] == [6]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(folder, monkeypatch):
+    written = threading.Event()
+    write = Snapshot.write
+
+    def slowly(self, to):
+        if self.record["step"] == 2:
+            assert written.wait(60)
+        write(self, to)
+
+    class Watching(RunFolder):
+        def append_stats(self, line):
+            super().append_stats(line)
+            if line["step"] == 3:
+                assert self.checkpoints() == []
+                written.set()
+
+    monkeypatch.setattr(Snapshot, "write", slowly)
+    config = tiny_config(folder, 4, logging={"checkpoint_every": 2})
+    run = Watching(RunFolder.create(config, {}).path)
+    reports = []
+    train_loop(config, run, report=lambda metrics, checkpoint: reports.append(metrics["step"]))
+    assert reports == [2, 4]
+    assert [step for step, _ in run.checkpoints()] == [2, 4]
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_one_before_it(folder, monkeypatch):
+    write = Snapshot.write
+
+    def full(self, to):
+        if self.record["step"] == 4:
+            raise OSError(28, "No space left on device")
+        write(self, to)
+
+    monkeypatch.setattr(Snapshot, "write", full)
+    config = tiny_config(folder, 8, logging={"checkpoint_every": 2})
+    run = RunFolder.create(config, {})
+    with pytest.raises(UserError, match=r"step-00000004 cannot be written: No space left on device; make"):
+        train_loop(config, run)
+    assert [step for step, _ in run.checkpoints()] == [2]
+
+
+def test_a_retrieval_that_fails_for_good_leaves_a_checkpoint_to_go_on_from(folder):
+    class Lost(TensorSource):
+        def nearest(self, patches, k):
+            if self.asked == 3:
+                raise UserError("scale 8:5: index shard 0 is lost")
+            return super().nearest(patches, k)
+
+    def bank(kind):
+        return {scale: kind(source.real) for scale, source in sources().items()}
+
+    config = tiny_config(folder, 6, contextual={"bank": "a bank", "neighbours": 3, "draws": 8})
+    through, halted = RunFolder.create(config, {}), RunFolder.create(config, {})
+    train_loop(config, through, sources=bank(TensorSource))
+    with pytest.raises(
+        UserError, match=r"shard 0 is lost; the 3 steps before it are saved in .*step-00000003"
+    ):
+        train_loop(config, halted, sources=bank(Lost))
+    train_loop(config, halted, sources=bank(TensorSource), resume_from=halted.checkpoint_path(3))
+    assert losses_of(halted) == losses_of(through)
+
+
+def test_pictures_of_retrieved_patches(folder):
+    config = tiny_config(
+        folder, 2, contextual={"bank": "a bank", "neighbours": 3}, logging={"sample_every": 2}
+    )
+    run = RunFolder.create(config, {})
+    train_loop(config, run, sources=sources())
+    with Image.open(run.path / "retrieved" / "step-00000002.png") as sheet:
+        assert sheet.size == (2 * (6 * 36 - 4) + 16, 12 * 36 - 4)
 
 
 def test_a_loss_that_breaks_is_named_and_the_last_checkpoint_kept(folder, monkeypatch):
@@ -183,6 +281,8 @@ def test_stats_are_json_lines_that_other_tools_read(folder):
         "steps_per_second",
         "retrieval_seconds",
         "retrieval_waited",
+        "affinity_seconds",
+        "data_waited",
         "missing_shard_queries",
         "left_out",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -91,6 +92,21 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(tmp_path,
     (run.checkpoint_path(1) / "checkpoint.json").write_text("{")
     with pytest.raises(UserError, match="all of its 1 checkpoints are damaged; start a new run"):
         run.newest_whole()
+
+
+def test_the_best_checkpoint_is_kept_and_a_lower_value_takes_its_place(tmp_path):
+    run = RunFolder.create(tiny_config(tmp_path), {})
+    assert run.best is None
+    for step, value in ((1, 3.0), (2, 2.0), (3, 2.0), (4, 2.5)):
+        write_checkpoint(run.checkpoint_path(step), {"G": {}}, {"step": step})
+        run.consider_best(step, "objective", value)
+        run.prune(1)
+    assert run.best == {"step": 2, "by": "objective", "value": 2.0}
+    assert [step for step, _ in run.checkpoints()] == [2, 4]
+    run.consider_best(4, "cycle_X", 9.0)  # another measure: what was noted says nothing of it
+    assert run.best["step"] == 4
+    shutil.rmtree(run.checkpoint_path(4))
+    assert run.best is None
 
 
 def test_signals(tmp_path):

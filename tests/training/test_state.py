@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from art2real.config.tree import Networks, Objective, Schedule
+from art2real.config.tree import Compute, Networks, Objective, Schedule
 from art2real.errors import UserError
-from art2real.training.state import load_state, pools_of, save_state
+from art2real.training.state import Progress, load_state, pools_of, take_snapshot
 from art2real.training.step import CycleGAN, build_networks
 from art2real.translation.weights import load_generator
 from tests.training.runs import tiny_config
@@ -30,6 +30,10 @@ def model(config, seed=0):
     return CycleGAN(build_networks(config.networks, seed), Objective(), Schedule(pool_size=3))
 
 
+def save_state(folder, trained, step, config, pools=None):
+    take_snapshot(trained, Progress(step, 3 * step), config, pools).write(folder)
+
+
 @pytest.fixture
 def config(tmp_path):
     return tiny_config(tmp_path)
@@ -48,7 +52,7 @@ def test_a_checkpoint_is_the_whole_state(saved, config):
     folder, trained = saved
     assert {path.name for path in folder.iterdir()} == FILES
     other = model(config, seed=1)
-    assert load_state(folder, other, config) == 2
+    assert load_state(folder, other, config) == Progress(2, 6)
     for step in (2, 3):
         a, b = (each.step(batch(seed=step), batch(seed=9 + step), step) for each in (trained, other))
         assert {name: float(value) for name, value in a.items()} == {
@@ -59,7 +63,7 @@ def test_a_checkpoint_is_the_whole_state(saved, config):
 def test_the_record_says_what_it_is(saved, config):
     record = json.loads((saved[0] / "checkpoint.json").read_text())
     assert record["format_version"] == 1
-    assert record["step"] == 2
+    assert (record["step"], record["images"]) == (2, 6)
     assert record["networks"] == config.networks.model_dump()
     assert record["config"] == config.model_dump(mode="json")
     assert set(record["files"]) == FILES - {"checkpoint.json"}
@@ -131,7 +135,7 @@ def test_each_worker_gets_its_own_pools_back(tmp_path, config):
     first, second = model(config), model(config)
     for trained, seed in ((first, 1), (second, 2)):
         trained.step(batch(seed=seed), batch(seed=seed + 50), 0)
-    save_state(tmp_path / "step-1", first, 1, config, [pools_of(first), pools_of(second)])
+    save_state(tmp_path / "step-1", first, 1, config, {0: pools_of(first), 1: pools_of(second)})
     for rank, trained in enumerate((first, second)):
         loaded = model(config)
         load_state(tmp_path / "step-1", loaded, config, rank)
@@ -168,5 +172,58 @@ def test_averages_are_kept_and_are_what_translates(tmp_path, config):
 def test_a_checkpoint_before_the_first_step_can_be_loaded(tmp_path, config):
     save_state(tmp_path / "step-0", model(config, seed=5), 0, config)
     loaded = model(config)
-    assert load_state(tmp_path / "step-0", loaded, config) == 0
+    assert load_state(tmp_path / "step-0", loaded, config) == Progress(0, 0)
     loaded.step(batch(), batch(), 0)
+
+
+def test_a_snapshot_does_not_follow_the_training(tmp_path, config):
+    trained, other = model(config), model(config, seed=1)
+    trained.step(batch(seed=1), batch(seed=2), 0)
+    snapshot = take_snapshot(trained, Progress(1, 1), config)
+    expected = trained.translate(batch(seed=3), "G")
+    trained.step(batch(seed=4), batch(seed=5), 1)
+    snapshot.write(tmp_path / "step-1")
+    load_state(tmp_path / "step-1", other, config)
+    assert torch.equal(other.translate(batch(seed=3), "G"), expected)
+    assert not torch.equal(trained.translate(batch(seed=3), "G"), expected)
+
+
+def test_a_checkpoint_that_does_not_say_how_many_images_it_saw(saved, tmp_path, config):
+    path = saved[0] / "checkpoint.json"
+    record = json.loads(path.read_text())
+    del record["images"]
+    path.write_text(json.dumps(record))
+    two = tiny_config(tmp_path, schedule={"batch_size": 4}, cluster={"workers": 2})
+    assert load_state(saved[0], model(config), two) == Progress(2, 16)
+
+
+def test_a_state_goes_from_one_memory_layout_to_the_other(tmp_path, config):
+    def in_layout(channels_last):
+        return CycleGAN(
+            build_networks(config.networks, 0),
+            Objective(),
+            Schedule(pool_size=3),
+            Compute(channels_last=channels_last),
+        )
+
+    models = {layout: in_layout(layout) for layout in (False, True)}
+    for step in range(2):
+        for trained in models.values():
+            trained.step(batch(seed=step), batch(seed=9 + step), step)
+    for layout, trained in models.items():
+        save_state(tmp_path / str(layout), trained, 2, config)
+    for layout, trained in models.items():
+        moved = in_layout(not layout)
+        load_state(tmp_path / str(layout), moved, config)
+        for name in trained.optimisers:
+            groups = (each.optimisers[name].param_groups[0]["params"] for each in (trained, moved))
+            for one, other in zip(*groups, strict=True):
+                assert torch.equal(one, other)
+                for key in ("exp_avg", "exp_avg_sq"):
+                    moment = moved.optimisers[name].state[other][key]
+                    assert torch.equal(moment, trained.optimisers[name].state[one][key])
+                    assert moment.stride() == other.stride()
+        a, b = (each.step(batch(seed=2), batch(seed=11), 2) for each in (trained, moved))
+        assert {k: float(v) for k, v in a.items()} == pytest.approx(
+            {k: float(v) for k, v in b.items()}, rel=1e-4
+        )

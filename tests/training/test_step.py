@@ -179,6 +179,23 @@ def test_the_contextual_loss_reaches_only_g(estimator):
     assert torch.equal(little["D_X"], much["D_X"])
 
 
+def test_a_scale_whose_shards_are_all_lost_is_done_without():
+    class Lost(TensorSource):
+        missing = 9
+
+        def nearest(self, patches, k):
+            return torch.full((len(patches), k), -1)
+
+    images = batch().requires_grad_()
+    known = sources()
+    lost = {**known, SCALES[1]: Lost(known[SCALES[1]].real)}
+    estimator = make_estimator("sampled", neighbours=3, draws=8)
+    alone = ContextualPull({SCALES[0]: known[SCALES[0]]}, estimator, seed=0).start(images, 0).collect()
+    assert torch.equal(ContextualPull(lost, estimator, seed=0).start(images, 0).collect(), alone)
+    broken = torch.full_like(images, torch.nan)
+    assert ContextualPull(lost, estimator, seed=0).start(broken, 0).collect().isnan()
+
+
 def test_retrieval_runs_while_the_other_networks_do():
     """The queries are sent once G(x) exists: when F first runs, they are under way."""
     bank = sources()

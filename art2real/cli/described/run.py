@@ -67,6 +67,7 @@ def describe_run(path: Path) -> dict[str, Any]:
         "finished": run.finished is not None,
         "networks": config.networks.model_dump(),
         "bank": config.contextual.bank,
+        "best": run.best,
         "checkpoints": [{"step": step, "path": str(folder)} for step, folder in run.checkpoints()],
     }
 
@@ -79,6 +80,7 @@ def run_as_text(data: dict[str, Any]) -> str:
             labelled("step", f"{data['step']}, {'finished' if data['finished'] else 'not finished'}"),
             labelled("networks", _networks(data)),
             labelled("bank", data["bank"] or "none: plain CycleGAN"),
+            labelled("best", _best(data["best"])),
             labelled("checkpoint", [each["path"] for each in data["checkpoints"]] or "none"),
         ]
     )
@@ -108,6 +110,12 @@ def draw_run(path: Path, out: Path) -> None:
     if not stats:
         raise UserError(f"run {path} has logged nothing yet; it has no curves to draw")
     save_picture(draw_curves(stats), out)
+
+
+def _best(best: dict[str, Any] | None) -> str:
+    if best is None:
+        return "none yet"
+    return f"step {best['step']}, {best['by']} {best['value']:.4g}"
 
 
 def _networks(data: dict[str, Any]) -> str:

@@ -1,0 +1,66 @@
+"""MLflow and Weights & Biases, each in its own files: what a run logs arrives there, also over a stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from art2real.errors import UsageError
+from art2real.training import plan
+from art2real.training.loop import train_loop
+from art2real.training.plan import plan_run
+from art2real.training.run_folder import RunFolder
+from tests.training.runs import dies_at, tiny_config, write_domains
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_domains(tmp_path)
+    return tmp_path
+
+
+def stopped_and_resumed(config):
+    run = RunFolder.create(config, {})
+    with pytest.raises(ConnectionError):
+        train_loop(config, run, report=dies_at(2))
+    train_loop(config, run, resume_from=run.checkpoint_path(2))
+    return run
+
+
+def test_mlflow_has_the_figures_of_the_log_in_one_run(folder, monkeypatch):
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    monkeypatch.chdir(folder)
+    config = tiny_config(folder, 4, logging={"mlflow": True, "checkpoint_every": 2, "sample_every": 4})
+    run = stopped_and_resumed(config)
+    client = MlflowClient()
+    (experiment,) = [each for each in client.search_experiments() if each.name == "art2real"]
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.info.run_name == run.path.name
+    assert found.info.status == "FINISHED"
+    assert found.data.params["schedule.max_steps"] == "4"
+    for line in run.stats():
+        logged = client.get_metric_history(found.info.run_id, "losses/cycle_X")
+        values = {each.step: each.value for each in logged}
+        assert values[line["step"]] == pytest.approx(line["losses"]["cycle_X"])
+
+
+def test_weights_and_biases_offline(folder, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    config = tiny_config(folder, 4, logging={"wandb": True, "checkpoint_every": 2, "sample_every": 4})
+    run = stopped_and_resumed(config)
+    name = (run.path / "wandb.txt").read_text()
+    records = list((run.path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
+    assert len(records) == 2  # one a call, of the same run
+    assert all(record.stat().st_size > 0 for record in records)
+    assert list((run.path / "wandb").glob("**/samples_*.png"))
+
+
+@pytest.mark.parametrize("package", ["mlflow", "wandb"])
+def test_a_tracker_that_is_not_installed_is_said_before_the_run(folder, monkeypatch, package):
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=rf"logging.{package} needs the package {package}: pip install"):
+        plan_run(tiny_config(folder, logging={package: True}))
