@@ -26,7 +26,7 @@ needs_values = pytest.mark.skipif(not CASES, reason="needs ../shared/parity and 
 class FaissSource(BruteSource):
     """Searches as the published code does: Euclidean distance of the values, FAISS Flat.
 
-    Rows of pixels are often at exactly the same distance; which of them FAISS returns depends on the processor
+    Rows of pixels are often at exactly the same distance; which of them FAISS finds depends on the processor
     and on how it splits the work. The values were computed with two threads.
     """
 

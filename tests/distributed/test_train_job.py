@@ -218,6 +218,7 @@ def test_a_node_that_dies_takes_a_worker_and_an_index_actor_with_it(folder, bank
     )
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
+    assert report["nodes"] == 2  # the head, which trains nothing, and the one that is left
     assert report["killed_at"] < 400
     assert report["finished"]
     assert report["steps"]
