@@ -54,7 +54,7 @@ def list_entries(place: str, *, anonymous: bool = False) -> list[Entry]:
 
 def _without_images(place: str, source: Source) -> UserError:
     others = source.not_images
-    what = f"none of its {others} files looks like an image" if others else "the folder is empty"
+    what = f"none of its {others} files looks like an image" if others else "it is empty"
     if source.unreadable:
         what += f", and {len(source.unreadable)} folders cannot be read"
     return UserError(f"{place}: {what}; give a folder with images")

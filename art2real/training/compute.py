@@ -20,8 +20,7 @@ _memory: Any = torch.utils.deterministic
 
 
 def memory_format(compute: Compute, device: torch.device) -> torch.memory_format:
-    """The layout of images and weights. Channels last is what a GPU's matrix units read; on a CPU it
-    costs."""
+    """The layout of images and weights: channels last is what a GPU's matrix units read; a CPU loses."""
     wanted = device.type == "cuda" if compute.channels_last is None else compute.channels_last
     return torch.channels_last if wanted else torch.contiguous_format
 

@@ -1,9 +1,8 @@
 """Unpaired batches of paintings and photos, the same for the same seed, step and number of workers.
 
 Each domain is an endless stream: a permutation of its images, then another one, and so on. A step takes the
-next workers * batch images of it, so that W workers with batch B see together what one worker with batch W *
-B sees. All
-that a checkpoint has to keep is how many images were taken: the number of workers may change in between.
+next workers * batch of them, so that W workers with batch B see together what one worker with batch W * B
+sees. All that a checkpoint has to keep is how many images were taken: the number of workers may change.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ log = logging.getLogger(__name__)
 
 # Resized images are kept in memory up to this size for each domain: all of monet2photo at 286 pixels.
 _CACHE_BYTES = 2 * 2**30
-# Threads that make batches ready before the step asks for them: from an object store they wait most of the
-# time.
+# Threads that make batches before the step asks for them: from an object store they wait most of the time.
 _THREADS = {"local": 2, "remote": 16}
 _BATCHES_AHEAD = 2  # for each thread
 

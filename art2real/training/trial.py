@@ -12,6 +12,7 @@ import torch
 from art2real.config.tree import TrainingConfig
 from art2real.index.retriever import open_retriever
 from art2real.index.source import RetrievedScale
+from art2real.training.compute import algorithms
 from art2real.training.parts import make_data, make_model, make_pull
 from art2real.training.plan import Plan
 from art2real.training.step import CPU
@@ -53,11 +54,12 @@ def try_steps(config: TrainingConfig, plan: Plan, *, threads: int, device: torch
         model = make_model(config, pull, device=device)
         taken = []
         begun = time.perf_counter()
-        for step, (paintings, photos) in enumerate(data.batches(0, _STEPS + 1)):
-            losses = model.step(paintings.to(device), photos.to(device), step)
-            float(next(iter(losses.values())))  # a GPU may still be at work
-            taken.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
+        with algorithms(config.compute, device):
+            for step, (paintings, photos) in enumerate(data.batches(0, _STEPS + 1)):
+                losses = model.step(paintings.to(device), photos.to(device), step)
+                float(next(iter(losses.values())))  # a GPU may still be at work
+                taken.append(time.perf_counter() - begun)
+                begun = time.perf_counter()
     finally:
         torch.set_num_threads(before)
         if pull is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -22,6 +24,7 @@ from art2real.training.saving import CheckpointSaver
 from art2real.training.state import Pools, Progress, pools_of, take_snapshot
 from art2real.training.step import CycleGAN
 from art2real.training.trackers import Tracker, open_trackers
+from art2real.translation.checkpoint import is_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +91,7 @@ class RunWriter:
     def end(self) -> None:
         """After the last step of this call, whatever ended it."""
         self._saver.close()
-        for tracker in self._trackers:
-            tracker.close()
+        self._tell(lambda tracker: tracker.close())
 
     def stop_asked(self) -> bool:
         """Whether the first worker has seen the signal to stop."""
@@ -134,10 +136,14 @@ class RunWriter:
             return None
         self._saver.wait()
         folder = self._run.checkpoint_path(progress.step)
-        if not folder.exists():
-            take_snapshot(self._model, progress, self._config, {self._rank: pools_of(self._model)}).write(
-                folder
-            )
+        if is_checkpoint(folder):
+            return folder
+        snapshot = take_snapshot(self._model, progress, self._config, {self._rank: pools_of(self._model)})
+        try:
+            snapshot.write(folder)
+        except OSError:
+            if not is_checkpoint(folder):  # another worker, which met the same, may have been first
+                raise
         return folder
 
     def _judge(self, losses: Mapping[str, float]) -> None:
@@ -171,8 +177,7 @@ class RunWriter:
             "left_out": len(self._data.broken),
         }
         self._run.append_stats(line)
-        for tracker in self._trackers:
-            tracker.log(line)
+        self._tell(lambda tracker: tracker.log(line))
         self._since = now
 
     def _sample(self, step: int) -> None:
@@ -188,8 +193,16 @@ class RunWriter:
             log.warning("step %d: no picture of retrieved patches: %s", step, error)
         for name, picture in pictures.items():
             write_sheet(self._run.path / name / f"step-{step:08d}.png", picture)
-            for tracker in self._trackers:
-                tracker.show(name, picture, step)
+            self._tell(partial(_show, name, picture, step))
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """A tracker that fails, because its server is away or for whatever reason, is not told any more."""
+        for tracker in tuple(self._trackers):
+            try:
+                what(tracker)
+            except Exception as error:
+                self._trackers.remove(tracker)
+                log.warning("%s is not told any more: %s", type(tracker).__name__, error)
 
     def _save(self, progress: Progress, losses: dict[str, float]) -> None:
         self._settle()
@@ -215,6 +228,10 @@ class RunWriter:
         self._unreported = None
         if folder is not None:
             self._run.prune(self._config.logging.keep_checkpoints)
+
+
+def _show(name: str, picture: np.ndarray, step: int, tracker: Tracker) -> None:
+    tracker.show(name, picture, step)
 
 
 def _gather_pools(model: CycleGAN, side: int, rank: int, world_size: int) -> dict[int, Pools]:

@@ -47,7 +47,7 @@ def test_translates_and_says_what_it_left_out(tmp_path, checkpoint, capsys):
     [
         ("in", "nowhere", 1, "checkpoint nowhere does not exist"),
         ("nowhere", "weights", 1, "nowhere: there is no such image, folder or pattern"),
-        ("void", "weights", 1, "void: the folder is empty"),
+        ("void", "weights", 1, "void: it is empty"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, checkpoint, capsys, monkeypatch, image, weights, code, words):

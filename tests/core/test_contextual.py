@@ -342,3 +342,38 @@ def test_full_precision_holds_as_long_as_any_thread_wants_it():
         assert matmul.fp32_precision == "tf32"
     finally:
         matmul.fp32_precision = before
+
+
+def test_the_mean_of_logs_gives_every_patch_the_same_say():
+    generated, real = patches(7), patches(20, seed=1)
+    mean = real.mean(0)
+
+    def loss(rows):
+        return contextual_loss(rows, real, mean, reduction="mean_of_log")
+
+    alone = torch.stack([contextual_loss(row[None], real, mean) for row in generated])
+    value, gradient = gradient_of(loss, generated)
+    assert value == pytest.approx(float(alone.mean()))
+    assert value != pytest.approx(float(contextual_loss(generated, real, mean)))
+    torch.testing.assert_close(gradient, numeric_gradient(loss, generated), rtol=1e-4, atol=1e-7)
+    streamed = streamed_loss(generated, lambda: real.split(6), mean, reduction="mean_of_log")
+    assert float(streamed) == pytest.approx(value)
+
+
+def test_the_mean_of_logs_leaves_broken_patches_out():
+    generated, real = patches(5), patches(20, seed=1)
+    broken = generated.clone()
+    broken[2, 3] = torch.nan
+    whole = generated[[0, 1, 3, 4]]
+    value, gradient = gradient_of(
+        lambda rows: contextual_loss(rows, real, real.mean(0), reduction="mean_of_log"), broken
+    )
+    assert value == pytest.approx(float(contextual_loss(whole, real, real.mean(0), reduction="mean_of_log")))
+    assert (gradient[2] == 0).all()
+    assert gradient.isfinite().all()
+    nothing, none = gradient_of(
+        lambda rows: contextual_loss(rows, real, real.mean(0), reduction="mean_of_log"),
+        torch.full_like(generated, torch.nan),
+    )
+    assert np.isnan(nothing)
+    assert (none == 0).all()

@@ -306,3 +306,15 @@ def test_estimators_by_name():
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong)))):
         make_estimator("sampled", **wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reduction_reaches_every_estimator(name):
+    generated, source = patches(7), BruteSource(patches(130, seed=1))
+    values = [
+        loss_and_gradient(
+            make_estimator(name, neighbours=3, draws=20, reduction=reduction), generated, source
+        )[0]
+        for reduction in ("log_of_mean", "mean_of_log")
+    ]
+    assert 0 < values[0] < values[1]  # Jensen's inequality

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from art2real.errors import UsageError
-from art2real.training import plan
+from art2real.training import plan, writer
 from art2real.training.loop import train_loop
 from art2real.training.plan import plan_run
 from art2real.training.run_folder import RunFolder
@@ -64,3 +64,19 @@ def test_a_tracker_that_is_not_installed_is_said_before_the_run(folder, monkeypa
     monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=rf"logging.{package} needs the package {package}: pip install"):
         plan_run(tiny_config(folder, logging={package: True}))
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(folder, monkeypatch, caplog):
+    class Away:
+        def log(self, line):
+            raise ConnectionError("the server is away")
+
+        def show(self, name, picture, step):
+            raise AssertionError("not asked any more")
+
+        close = show
+
+    monkeypatch.setattr(writer, "open_trackers", lambda *_: [Away()])
+    run = RunFolder.create(tiny_config(folder, 3, logging={"sample_every": 3}), {})
+    assert train_loop(run.config, run).step == 3
+    assert [line for line in caplog.messages if "not told any more: the server is away" in line]
