@@ -164,7 +164,7 @@ class Cluster(Section):
     min_workers: int | None = Field(
         None,
         ge=1,
-        description="go on with as few workers as this while the cluster has no room for all; none: wait",
+        description="go on with as few workers as this while nodes are missing; none: wait for all",
     )
     cpus_per_worker: float | None = Field(
         None, gt=0, description="CPUs a training worker claims; none: its share of what index actors leave"

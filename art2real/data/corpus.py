@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from art2real.data.sources import Entry, Source, open_source
 from art2real.data.sources.folders import LocalRoot
 from art2real.data.sources.tree import Tree
 from art2real.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def list_images(folder: Path, leave_out: Path | None = None) -> list[str]:
@@ -49,6 +52,8 @@ def list_entries(place: str, *, anonymous: bool = False) -> list[Entry]:
     entries = list(source.entries())
     if not entries:
         raise _without_images(place, source)
+    for path, why in source.unreadable:
+        log.warning("%s: %s cannot be read: %s", place, path, why)
     return entries
 
 

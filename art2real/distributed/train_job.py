@@ -183,10 +183,13 @@ def _fit(
             done.set()
 
     def wait() -> None:
-        seen, over = None, False
+        seen, over, warned = None, False, len(run.warnings())
         while not over:
             # Not Thread.join: up to Python 3.12 a Ctrl-C in it makes the thread look as if it had ended.
             over = done.wait(_SECONDS_BETWEEN_LOOKS)
+            for warning in run.warnings()[warned:]:
+                log.warning("%s", warning)
+                warned += 1
             line = run.last_stats()
             if line is not None and line["step"] != seen:
                 seen = line["step"]
@@ -233,6 +236,10 @@ def _work(settings: dict[str, Any]) -> Outcome | None:
     if run.failure is not None:
         return None  # left by a worker of the group before this one: the same would happen again
     torch.set_num_threads(max(1, int(assignment.cpus)))
+    # The user reads what the driver says; it reads this file.
+    handler = logging.FileHandler(run.warnings_file, encoding="utf-8", delay=True)
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("art2real").addHandler(handler)
     device = ray.train.torch.get_device()
     try:
         return train_loop(

@@ -34,5 +34,5 @@ class Board:
         self._writer.add_image(name, picture, step, dataformats="HWC")
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, *, finished: bool = True) -> None:
         self._writer.close()

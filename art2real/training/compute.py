@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
@@ -42,6 +43,9 @@ class Compiled:
     def __init__(self, network: nn.Module, *, cuda_graphs: bool = False) -> None:
         self._network = network
         mode = "reduce-overhead" if cuda_graphs else None
+        if hasattr(torch._functorch.config, "force_non_lazy_backward_lowering"):
+            # The backward pass is compiled with the forward one, so that its failure is met here too.
+            torch._functorch.config.force_non_lazy_backward_lowering = True
         self._compiled = torch.compile(network, dynamic=False, mode=mode)
         self._failed = False
 

@@ -131,6 +131,9 @@ class ImageStream:
                 content = read_entry(entry, _LIMITS, self._anonymous)
                 image = scaled(decode(content, _LIMITS), self._load_size, longest=_LONGEST)
             except BadImage as error:
+                if error.cause == "unreadable" and not is_local(entry.file):
+                    # It was there when it was listed: the store changed its mind, not the image.
+                    raise UserError(f"{self.place}: {entry.source}: {error.detail}") from None
                 reason = f"{error.cause}: {error.detail}"
                 if self.broken.setdefault(entry.source, reason) is reason:
                     log.warning("%s: %s is left out: %s", self.place, entry.source, reason)
@@ -205,7 +208,7 @@ class UnpairedImages:
         return {
             f"{stream.place}: {name}": reason
             for stream in (self.paintings, self.photos)
-            for name, reason in stream.broken.items()
+            for name, reason in stream.broken.copy().items()
         }
 
     def batch(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:

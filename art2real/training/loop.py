@@ -16,6 +16,7 @@ from art2real.core.estimators import PatchSource
 from art2real.core.scale import Scale
 from art2real.errors import UserError
 from art2real.training.compute import algorithms
+from art2real.training.data import UnpairedImages
 from art2real.training.parts import make_data, make_model, make_pull
 from art2real.training.plan import planned_epoch
 from art2real.training.run_folder import RunFolder
@@ -63,6 +64,7 @@ def train_loop(
         UserError: no usable image, a checkpoint that does not fit, or a loss that is no longer finite.
     """
     data = make_data(config, rank, world_size)
+    _check_images(data, run)
     pull = make_pull(config, sources, rank)
     model = make_model(config, pull, rank, device, wrap)
     # With fewer workers than planned the run has as many steps, and sees fewer images.
@@ -80,23 +82,27 @@ def train_loop(
         world_size=world_size,
         total=total,
     )
-    writer.begin(begun)
     done = begun
     try:
+        writer.begin(begun)
+        batches = data.batches(begun.images, total - begun.step)
         with algorithms(config.compute, device):
-            for paintings, photos in data.batches(begun.images, total - begun.step):
+            while done.step < total:
                 rate = learning_rate(config.schedule, done.step, total)
                 model.set_learning_rate(rate)
                 try:
+                    paintings, photos = next(batches)
                     computed = model.step(paintings.to(device), photos.to(device), done.step)
-                except UserError as error:  # a retrieval that failed for good, before any weight was changed
+                except UserError as error:
+                    # Images or real patches that are not to be had any more; no weight was changed yet.
                     raise _rescued(writer, done, error) from None
                 losses, norms, stop = _agree(computed, model.gradient_norms, writer.stop_asked(), world_size)
                 broken = _broken(losses, norms)
                 if broken:  # before a checkpoint can hold what it has made
                     writer.wait()
                     raise _refusal(broken, done.step, run)
-                done = Progress(done.step + 1, done.images + data.per_step)
+                images = done.images + data.per_step
+                done = Progress(done.step + 1, images, writer.judge(done, losses))
                 writer.after(done, losses, norms, rate, stop)
                 if stop:
                     break
@@ -105,6 +111,18 @@ def train_loop(
         writer.end()
         if pull is not None:
             pull.close()
+
+
+def _check_images(data: UnpairedImages, run: RunFolder) -> None:
+    """Workers that saw different images would not train the same run, and would wait for each other at its
+    end."""
+    for stream, key in ((data.paintings, "paintings"), (data.photos, "photos")):
+        known = run.facts.get(key, len(stream))
+        if known != len(stream):
+            raise UserError(
+                f"{stream.place}: {len(stream)} images are seen here, but {known} where {run.path} was "
+                "planned; every node has to see the same"
+            )
 
 
 def _rescued(writer: RunWriter, done: Progress, error: UserError) -> UserError:

@@ -127,10 +127,12 @@ def count_parameters(config: TrainingConfig) -> dict[str, int]:
 
 
 def _check_logging(config: TrainingConfig) -> None:
-    if config.logging.best_by == "contextual" and contextual_weight(config) == 0:
+    absent = [] if contextual_weight(config) else ["contextual"]
+    absent += [] if config.objective.cycle_weight else ["cycle_X", "cycle_Y"]
+    if config.logging.best_by in absent:
         raise UsageError(
-            "logging.best_by is contextual, but the run has no contextual loss; "
-            "choose objective, cycle_X or cycle_Y"
+            f"logging.best_by is {config.logging.best_by}, a loss that the run does not have; "
+            "choose objective"
         )
     for package in ("mlflow", "wandb"):
         if getattr(config.logging, package) and importlib.util.find_spec(package) is None:

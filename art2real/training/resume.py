@@ -20,6 +20,10 @@ _MAY_DIFFER = (
 )
 """Settings that only say where, how fast and how long: with these changed, a run is still the same run."""
 
+_MUST_STAY = ("cluster.workers",)
+"""The schedule counts steps, and how much of the images a step takes hangs on the workers that were planned;
+`cluster.min_workers` lets fewer of them go on."""
+
 
 def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
     """The newest run of the configuration's name.
@@ -31,10 +35,16 @@ def resume_run(config: TrainingConfig, plan: Plan) -> RunFolder:
     run = RunFolder.newest(config)
     before, now = flat(run.config.model_dump()), flat(config.model_dump())
     for key, value in now.items():
-        if before[key] != value and not key.startswith(_MAY_DIFFER):
+        if before[key] != value and (key in _MUST_STAY or not key.startswith(_MAY_DIFFER)):
             raise UsageError(
                 f"--resume: {key} is {value}, but {before[key]} in {run.path}/config.yaml; "
                 "use the run's value, or start a new run without --resume"
+            )
+    for key, count in (("paintings", plan.paintings), ("photos", plan.photos)):
+        if run.facts.get(key, count) != count:
+            raise UserError(
+                f"data.{key} has {count} images, but had {run.facts[key]} when {run.path} was begun; "
+                "put the old ones back, or start a new run without --resume"
             )
     bank = run.facts.get("bank")
     if plan.bank is not None and bank is not None and bank["identity"] != plan.bank.identity:

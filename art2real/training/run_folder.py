@@ -8,7 +8,7 @@ runs/NNNN-name/
   tensorboard/     the same figures and grids as events
   retrieved/       patches of the translations, with the real patches nearest to them
   checkpoints/     step-00001000/ ...
-  best.json        which of them is the best, and by what
+  warnings.txt     what the workers warned of
   finished.json    written when the last step was done
 """
 
@@ -33,7 +33,7 @@ from art2real import __version__
 from art2real.config.load import load_config, save_config
 from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
-from art2real.translation.checkpoint import check_checkpoint, checkpoints_of, is_checkpoint
+from art2real.translation.checkpoint import check_checkpoint, checkpoints_of, read_record
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +115,14 @@ class RunFolder:
     def newest_whole(self) -> Path | None:
         """The newest checkpoint whose files are as they were written, None if there is no checkpoint.
 
-        Damaged newer ones are set aside, under a name that says so.
+        Damaged newer ones are set aside, under a name that says so; what a killed worker had begun to write
+        is deleted. No worker may be writing.
 
         Raises:
             UserError: all are damaged.
         """
+        for half in self.checkpoint_folder.glob(".step-*"):
+            shutil.rmtree(half, ignore_errors=True)
         kept = self.checkpoints()
         for _, path in reversed(kept):
             try:
@@ -145,18 +148,20 @@ class RunFolder:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """`step`, `by` and `value` of the best checkpoint that is there; None without one."""
-        try:
-            best: dict[str, Any] = json.loads((self.path / "best.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return best if is_checkpoint(self.checkpoint_path(best["step"])) else None
-
-    def consider_best(self, step: int, by: str, value: float) -> None:
-        """Notes the checkpoint of `step` as the best, if no other has a lower value of the same kind."""
-        best = self.best
-        if best is None or best["by"] != by or value < best["value"]:
-            _write_json(self.path / "best.json", {"step": step, "by": by, "value": value})
+        """`step`, `by` and `value` of the checkpoint that was judged best, by the measure that was used last;
+        None where none was judged."""
+        found = []
+        for step, path in self.checkpoints():
+            try:
+                record = read_record(path)
+            except UserError:
+                continue
+            if is_judged(record):
+                judged = record["judged"]
+                value = judged["sum"] / judged["steps"]
+                found.append({"step": step, "by": judged["by"], "value": value})
+        same = [each for each in found if each["by"] == found[-1]["by"]]
+        return min(same, key=lambda each: each["value"], default=None)
 
     # What the run writes down
 
@@ -198,6 +203,17 @@ class RunFolder:
         """Drops lines after `step`: the steps that a resumed run does again."""
         kept = [json.dumps(line) + "\n" for line in self.stats() if line["step"] <= step]
         _replace(self.path / "stats.jsonl", "".join(kept))
+
+    @property
+    def warnings_file(self) -> Path:
+        return self.path / "warnings.txt"
+
+    def warnings(self) -> list[str]:
+        """What the workers warned of, each thing once."""
+        try:
+            return list(dict.fromkeys(self.warnings_file.read_text(encoding="utf-8").splitlines()))
+        except FileNotFoundError:
+            return []
 
     # Signals between the driver and the workers
 
@@ -241,6 +257,13 @@ class RunFolder:
         """Takes back what earlier attempts left, before a new one starts."""
         for name in ("stop", "failed.txt", "finished.json"):
             (self.path / name).unlink(missing_ok=True)
+
+
+def is_judged(record: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's record says how good it is: of all steps between two checkpoints."""
+    judged = record.get("judged", {})
+    every = record.get("config", {}).get("logging", {}).get("checkpoint_every", 0)
+    return bool(judged.get("by")) and 0 < every <= judged["steps"]
 
 
 def _numbered(runs: Path) -> list[tuple[int, Path]]:

@@ -38,6 +38,8 @@ class Progress:
     """Steps done."""
     images: int
     """Images of each domain that they took, over all workers."""
+    judged: tuple[float, int] = (0.0, 0)
+    """Sum and number of the values of `logging.best_by` at the steps since a checkpoint was last judged."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def take_snapshot(
     record = {
         "step": progress.step,
         "images": progress.images,
+        "judged": {"by": config.logging.best_by, "sum": progress.judged[0], "steps": progress.judged[1]},
         "networks": config.networks.model_dump(),
         "config": config.model_dump(mode="json"),
     }
@@ -117,7 +120,13 @@ def load_state(folder: Path, model: CycleGAN, config: TrainingConfig, rank: int 
         # A worker more than the checkpoint knows starts with an empty pool.
         pool.images = pools.get(f"{rank}.{domain}", pool.images[:0]).to(model.device)
     per_step = config.schedule.batch_size * config.cluster.workers
-    return Progress(int(record["step"]), int(record.get("images", record["step"] * per_step)))
+    judged = record.get("judged", {})
+    same = judged.get("by") == config.logging.best_by
+    return Progress(
+        int(record["step"]),
+        int(record.get("images", record["step"] * per_step)),
+        (judged["sum"], judged["steps"]) if same else (0.0, 0),
+    )
 
 
 def pools_of(model: CycleGAN) -> Pools:

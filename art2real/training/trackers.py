@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +16,8 @@ from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
 from art2real.training.board import Board
 from art2real.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 PROJECT = "art2real"
 """The experiment (MLflow) or project (Weights & Biases) of all runs."""
@@ -28,15 +32,15 @@ class Tracker(Protocol):
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture, uint8 `[H, W, 3]`."""
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def close(self, *, finished: bool) -> None:
+        """Nothing more will come; `finished`: because the run is done."""
 
 
 def open_trackers(config: TrainingConfig, run: RunFolder, step: int) -> list[Tracker]:
     """TensorBoard, and what else the configuration asks for, for a run that has done `step` steps.
 
     Raises:
-        UserError: a service does not take the run.
+        UserError: a service does not take a new run. One that does not take it back is done without.
     """
     trackers: list[Tracker] = [Board(run.path, step)]
     for wanted, kind in ((config.logging.mlflow, MLflow), (config.logging.wandb, WeightsAndBiases)):
@@ -44,7 +48,10 @@ def open_trackers(config: TrainingConfig, run: RunFolder, step: int) -> list[Tra
             try:
                 trackers.append(kind(config, run.path))
             except Exception as error:  # whatever those packages raise
-                raise UserError(f"{kind.__name__} does not take the run: {error}") from error
+                if step == 0:
+                    trackers[0].close(finished=False)
+                    raise UserError(f"{kind.__name__} does not take the run: {error}") from error
+                log.warning("%s does not take the run back: %s", kind.__name__, error)
     return trackers
 
 
@@ -53,9 +60,11 @@ class MLflow:
     folder."""
 
     def __init__(self, config: TrainingConfig, run: Path) -> None:
+        from mlflow.entities import Metric, Param
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient()
+        self._metric = Metric
         remembered = run / "mlflow.txt"
         if remembered.exists():
             self._run = remembered.read_text(encoding="utf-8")
@@ -64,19 +73,20 @@ class MLflow:
         experiment = self._client.get_experiment_by_name(PROJECT)
         number = self._client.create_experiment(PROJECT) if experiment is None else experiment.experiment_id
         self._run = self._client.create_run(number, run_name=run.name).info.run_id
-        for key, value in flat(config.model_dump(mode="json")).items():
-            self._client.log_param(self._run, key, value)
+        settings = flat(config.model_dump(mode="json"))
+        self._client.log_batch(self._run, params=[Param(key, str(value)) for key, value in settings.items()])
         remembered.write_text(self._run, encoding="utf-8")
 
     def log(self, line: Mapping[str, Any]) -> None:
-        for key, value in flat(line, "/").items():
-            self._client.log_metric(self._run, key, value, step=line["step"])
+        now = int(time.time() * 1000)
+        metrics = [self._metric(key, value, now, line["step"]) for key, value in flat(line, "/").items()]
+        self._client.log_batch(self._run, metrics)
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         self._client.log_image(self._run, Image.fromarray(picture), key=name, step=step)
 
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
+    def close(self, *, finished: bool) -> None:
+        self._client.set_terminated(self._run, status="FINISHED" if finished else "KILLED")
 
 
 class WeightsAndBiases:
@@ -104,5 +114,5 @@ class WeightsAndBiases:
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         self._run.log({name: self._wandb.Image(picture)}, step=step)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, *, finished: bool) -> None:
+        self._run.finish(exit_code=0 if finished else 1)

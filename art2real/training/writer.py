@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,11 @@ class RunWriter:
         self._since: dict[str, float] = {}
         self._trackers: list[Tracker] = []
         self._saver = CheckpointSaver(run)
-        # Of the checkpoint that is being written: the metrics that it is reported with, and how good it is.
-        self._unreported: tuple[dict[str, Any], float] | None = None
-        # Sum and number of the values of `logging.best_by` since the last checkpoint.
-        self._judged = (0.0, 0)
+        # Of the checkpoint that is being written: the metrics that it is reported with.
+        self._unreported: dict[str, Any] | None = None
+        # Trackers may wait for servers, so they are told in a thread of their own, in order.
+        self._teller = ThreadPoolExecutor(1, thread_name_prefix="trackers")
+        self._finished = False
 
     def begin(self, progress: Progress) -> None:
         """Before the first step of this call."""
@@ -91,7 +93,8 @@ class RunWriter:
     def end(self) -> None:
         """After the last step of this call, whatever ended it."""
         self._saver.close()
-        self._tell(lambda tracker: tracker.close())
+        self._tell(lambda tracker: tracker.close(finished=self._finished))
+        self._teller.shutdown(wait=True)
 
     def stop_asked(self) -> bool:
         """Whether the first worker has seen the signal to stop."""
@@ -113,7 +116,6 @@ class RunWriter:
         step = progress.step
         last = step == self._total
         self._saver.check()
-        self._judge(losses)
         if self._rank == 0 and (step % every.log_every == 0 or last or stop):
             self._log(progress, losses, norms, rate)
         if self._rank == 0 and (step % every.sample_every == 0 or last):
@@ -122,10 +124,24 @@ class RunWriter:
             self._save(progress, losses)
         if last or stop:
             self._settle()
+        self._finished = last
 
     def wait(self) -> None:
-        """Until the last checkpoint is written."""
+        """Until the last checkpoint is written, whoever writes it."""
         self._saver.wait()
+        if self._world_size > 1:
+            dist.barrier()
+
+    def judge(self, before: Progress, losses: Mapping[str, float]) -> tuple[float, int]:
+        """`Progress.judged` after one more step."""
+        total, steps = before.judged
+        if before.step % self._config.logging.checkpoint_every == 0:
+            total, steps = 0.0, 0
+        by = self._config.logging.best_by
+        if by is None:
+            return 0.0, 0
+        value = self._model.objective(losses) if by == "objective" else losses[by]
+        return total + value, steps + 1
 
     def rescue(self, progress: Progress) -> Path | None:
         """Saves the state after the steps that are done, when a later one cannot be; None before the first.
@@ -145,12 +161,6 @@ class RunWriter:
             if not is_checkpoint(folder):  # another worker, which met the same, may have been first
                 raise
         return folder
-
-    def _judge(self, losses: Mapping[str, float]) -> None:
-        by = self._config.logging.best_by
-        if by is not None:
-            value = self._model.objective(losses) if by == "objective" else losses.get(by, float("inf"))
-            self._judged = self._judged[0] + value, self._judged[1] + 1
 
     def _log(
         self, progress: Progress, losses: dict[str, float], norms: dict[str, float], rate: float
@@ -197,37 +207,35 @@ class RunWriter:
 
     def _tell(self, what: Callable[[Tracker], None]) -> None:
         """A tracker that fails, because its server is away or for whatever reason, is not told any more."""
-        for tracker in tuple(self._trackers):
-            try:
-                what(tracker)
-            except Exception as error:
-                self._trackers.remove(tracker)
-                log.warning("%s is not told any more: %s", type(tracker).__name__, error)
+
+        def tell() -> None:
+            for tracker in tuple(self._trackers):
+                try:
+                    what(tracker)
+                except Exception as error:
+                    self._trackers.remove(tracker)
+                    log.warning("%s is not told any more: %s", type(tracker).__name__, error)
+
+        self._teller.submit(tell)
 
     def _save(self, progress: Progress, losses: dict[str, float]) -> None:
         self._settle()
         pools = _gather_pools(self._model, self._config.data.crop_size, self._rank, self._world_size)
         if self._rank == 0:
             self._saver.begin(progress.step, take_snapshot(self._model, progress, self._config, pools))
-        total, count = self._judged
-        self._unreported = {"step": progress.step, **losses}, total / max(1, count)
-        self._judged = (0.0, 0)
+        self._unreported = {"step": progress.step, **losses}
 
     def _settle(self) -> None:
         """Waits until the last checkpoint is written, reports it, and deletes those that are no longer
         kept."""
         if self._unreported is None:
             return
-        metrics, value = self._unreported
         folder = self._saver.wait()
+        self._report(self._unreported, folder)
         if folder is not None:
-            log.info("step %d: checkpoint %s", metrics["step"], folder)
-            if self._config.logging.best_by is not None:
-                self._run.consider_best(metrics["step"], self._config.logging.best_by, value)
-        self._report(metrics, folder)
-        self._unreported = None
-        if folder is not None:
+            log.info("step %d: checkpoint %s", self._unreported["step"], folder)
             self._run.prune(self._config.logging.keep_checkpoints)
+        self._unreported = None
 
 
 def _show(name: str, picture: np.ndarray, step: int, tracker: Tracker) -> None:

@@ -10,6 +10,7 @@ A folder with G.safetensors and checkpoint.json alone is a checkpoint for transl
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import secrets
@@ -38,6 +39,9 @@ def write_checkpoint(
     """Writes `parts[name]` to `name.safetensors` each, and `record` with their checksums.
 
     The folder appears under its name when it is complete; a folder of that name is replaced.
+
+    Raises:
+        OSError: it cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
@@ -46,7 +50,10 @@ def write_checkpoint(
         files = {}
         for name, tensors in parts.items():
             path = building / f"{name}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+            try:
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+            except SafetensorError as error:  # what it makes of a full disk
+                raise OSError(errno.EIO, str(error)) from None
             files[path.name] = file_sha256(path)
         whole = {"format_version": FORMAT_VERSION, "art2real": __version__, **record, "files": files}
         (building / _RECORD).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")

@@ -54,7 +54,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, config, ca
     ("arguments", "code", "words"),
     [
         (["--set", "schedule.max_step=5"], 2, "did you mean schedule.max_steps?"),
-        (["--set", "data.photos=/nowhere/photos"], 1, "/nowhere/photos: there is no such folder"),
+        (["--set", "data.photos=/nowhere/photos"], 1, "/nowhere/photos: there is no such file or folder"),
         (["--set", "contextual.bank=/nowhere/bank"], 1, "/nowhere/bank"),
         (["--set", "data.crop_size=16"], 2, "data.crop_size"),
         (["--resume"], 1, "no run named tiny in"),

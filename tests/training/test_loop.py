@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from art2real.errors import UserError
-from art2real.training import parts, writer
+from art2real.training import data, parts, writer
 from art2real.training.loop import Outcome, train_loop
 from art2real.training.run_folder import RunFolder
 from art2real.training.state import Snapshot
@@ -136,6 +136,24 @@ def test_the_best_checkpoint_stays(folder):
     assert [step for step, _ in run.checkpoints()] == sorted({best, 8})
 
 
+def test_a_stop_in_between_does_not_change_which_checkpoint_is_best(folder, monkeypatch):
+    monkeypatch.setattr(writer, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    config = tiny_config(folder, 9, logging={"checkpoint_every": 3, "keep_checkpoints": 9})
+    through, halted = RunFolder.create(config, {}), RunFolder.create(config, {})
+    train_loop(config, through)
+    assert train_loop(config, Stopping(halted.path)).step == 4
+    halted.clear_signals()
+    train_loop(config, halted, resume_from=halted.checkpoint_path(4))
+    assert halted.best == through.best
+
+    def values(run):
+        records = [json.loads((path / "checkpoint.json").read_text()) for _, path in run.checkpoints()]
+        return {record["step"]: record["judged"] for record in records if record["step"] % 3 == 0}
+
+    assert values(halted) == values(through)
+    assert [each["steps"] for each in values(through).values()] == [3, 3, 3]
+
+
 def test_without_a_best_only_the_newest_stay(folder):
     config = tiny_config(folder, 6, logging={"checkpoint_every": 2, "keep_checkpoints": 1, "best_by": None})
     run = RunFolder.create(config, {})
@@ -204,6 +222,30 @@ def test_a_retrieval_that_fails_for_good_leaves_a_checkpoint_to_go_on_from(folde
         train_loop(config, halted, sources=bank(Lost))
     train_loop(config, halted, sources=bank(TensorSource), resume_from=halted.checkpoint_path(3))
     assert losses_of(halted) == losses_of(through)
+
+
+def test_images_that_are_not_to_be_had_any_more_leave_a_checkpoint(folder, monkeypatch):
+    def gone(entry, limits, anonymous):
+        raise UserError(f"{entry.source}: the store does not answer")
+
+    class Watching(RunFolder):
+        def append_stats(self, line):
+            super().append_stats(line)
+            monkeypatch.setattr(data, "read_entry", gone)
+
+    monkeypatch.setattr(data.ImageStream.__init__, "__kwdefaults__", {"anonymous": False, "cache_bytes": 0})
+    monkeypatch.setattr(data, "_BATCHES_AHEAD", 1)
+    run = Watching(RunFolder.create(tiny_config(folder, 50), {}).path)
+    with pytest.raises(UserError, match=r"does not answer; the \d+ steps before it are saved in"):
+        train_loop(run.config, run)
+    [(step, _)] = run.checkpoints()
+    assert step == run.stats()[-1]["step"]
+
+
+def test_a_worker_that_sees_other_images_is_refused(folder):
+    run = RunFolder.create(tiny_config(folder), {"photos": 6})
+    with pytest.raises(UserError, match=r"photos: 5 images are seen here, but 6 where"):
+        train_loop(run.config, run)
 
 
 def test_pictures_of_retrieved_patches(folder):

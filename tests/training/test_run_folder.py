@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -94,19 +93,67 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(tmp_path,
         run.newest_whole()
 
 
+def write_judged(run, step, value, by="objective", steps=4):
+    judged = {"by": by, "sum": value * steps, "steps": steps}
+    record = {"step": step, "judged": judged, "config": {"logging": {"checkpoint_every": 4}}}
+    write_checkpoint(run.checkpoint_path(step), {"G": {}}, record)
+
+
 def test_the_best_checkpoint_is_kept_and_a_lower_value_takes_its_place(tmp_path):
     run = RunFolder.create(tiny_config(tmp_path), {})
     assert run.best is None
-    for step, value in ((1, 3.0), (2, 2.0), (3, 2.0), (4, 2.5)):
-        write_checkpoint(run.checkpoint_path(step), {"G": {}}, {"step": step})
-        run.consider_best(step, "objective", value)
+    for step, value in ((4, 3.0), (8, 2.0), (12, 2.0), (16, 2.5)):
+        write_judged(run, step, value)
         run.prune(1)
-    assert run.best == {"step": 2, "by": "objective", "value": 2.0}
-    assert [step for step, _ in run.checkpoints()] == [2, 4]
-    run.consider_best(4, "cycle_X", 9.0)  # another measure: what was noted says nothing of it
-    assert run.best["step"] == 4
-    shutil.rmtree(run.checkpoint_path(4))
-    assert run.best is None
+    assert run.best == {"step": 8, "by": "objective", "value": 2.0}
+    assert [step for step, _ in run.checkpoints()] == [8, 16]
+    write_judged(run, 17, 0.5, steps=1)  # a run that was stopped: one lucky step says nothing
+    assert run.best["step"] == 8
+    write_judged(
+        run, 20, 9.0, by="cycle_X"
+    )  # another measure: what was found by the first says nothing of it
+    assert run.best == {"step": 20, "by": "cycle_X", "value": 9.0}
+
+
+def test_what_a_killed_worker_had_begun_to_write_is_removed(tmp_path):
+    run = RunFolder.create(tiny_config(tmp_path), {})
+    write_judged(run, 4, 1.0)
+    half = run.checkpoint_folder / ".step-00000008.ab12"
+    half.mkdir()
+    (half / "G.safetensors").write_bytes(b"half")
+    assert run.newest_whole() == run.checkpoint_path(4)
+    assert [path.name for path in run.checkpoint_folder.iterdir()] == ["step-00000004"]
+
+
+def test_warnings_are_told_once(tmp_path):
+    run = RunFolder.create(tiny_config(tmp_path), {})
+    assert run.warnings() == []
+    run.warnings_file.write_text("one\ntwo\none\n")
+    assert run.warnings() == ["one", "two"]
+
+
+def test_another_number_of_workers_or_other_images_are_another_run(tmp_path):
+    write_domains(tmp_path)
+    config = tiny_config(tmp_path, cluster={"workers": 2})
+    RunFolder.create(config, plan_run(config).facts)
+    assert resume_run(config, plan_run(config))
+    fewer = tiny_config(tmp_path, cluster={"workers": 2, "min_workers": 1})
+    assert resume_run(fewer, plan_run(fewer))
+    one = tiny_config(tmp_path, cluster={"workers": 1})
+    with pytest.raises(UsageError, match=r"cluster.workers is 1, but 2 in"):
+        resume_run(one, plan_run(one))
+    next((tmp_path / "photos").iterdir()).unlink()
+    with pytest.raises(UserError, match=r"data.photos has 4 images, but had 5 when"):
+        resume_run(config, plan_run(config))
+
+
+@pytest.mark.parametrize(
+    ("by", "sections"), [("contextual", {}), ("cycle_X", {"objective": {"cycle_weight": 0}})]
+)
+def test_nothing_is_best_by_a_loss_that_there_is_not(tmp_path, by, sections):
+    write_domains(tmp_path)
+    with pytest.raises(UsageError, match=f"best_by is {by}, a loss that the run does not have"):
+        plan_run(tiny_config(tmp_path, logging={"best_by": by}, **sections))
 
 
 def test_signals(tmp_path):
@@ -141,7 +188,7 @@ def test_a_run_resumes_with_other_logging_and_length_but_not_as_another_run(tmp_
     write_domains(tmp_path)
     config = tiny_config(tmp_path)
     run = RunFolder.create(config, plan_run(config).facts)
-    longer = tiny_config(tmp_path, 50, logging={"log_every": 7}, cluster={"workers": 2})
+    longer = tiny_config(tmp_path, 50, logging={"log_every": 7}, cluster={"max_failures": 2})
     assert resume_run(longer, plan_run(longer)) == run
     other = tiny_config(tmp_path, objective={"cycle_weight": 1.0})
     with pytest.raises(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 import torch
@@ -227,3 +228,16 @@ def test_a_state_goes_from_one_memory_layout_to_the_other(tmp_path, config):
         assert {k: float(v) for k, v in a.items()} == pytest.approx(
             {k: float(v) for k, v in b.items()}, rel=1e-4
         )
+
+
+def test_a_file_system_that_takes_no_more_is_an_os_error(tmp_path, config):
+    """As the writer of the files itself meets it: not as Python does."""
+    snapshot = take_snapshot(model(config), Progress(0, 0), config)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            snapshot.write(tmp_path / "step-1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

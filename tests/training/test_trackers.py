@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from art2real.errors import UsageError
-from art2real.training import plan, writer
+from art2real.errors import UsageError, UserError
+from art2real.training import plan, trackers, writer
 from art2real.training.loop import train_loop
 from art2real.training.plan import plan_run
 from art2real.training.run_folder import RunFolder
@@ -66,17 +66,36 @@ def test_a_tracker_that_is_not_installed_is_said_before_the_run(folder, monkeypa
         plan_run(tiny_config(folder, logging={package: True}))
 
 
-def test_a_tracker_that_fails_does_not_end_the_run(folder, monkeypatch, caplog):
+def test_a_tracker_that_fails_does_not_end_the_run_and_is_left(folder, monkeypatch, caplog):
+    asked = []
+
     class Away:
         def log(self, line):
+            asked.append(line["step"])
             raise ConnectionError("the server is away")
 
         def show(self, name, picture, step):
-            raise AssertionError("not asked any more")
+            asked.append(name)
 
-        close = show
+        def close(self, *, finished):
+            asked.append("close")
 
     monkeypatch.setattr(writer, "open_trackers", lambda *_: [Away()])
     run = RunFolder.create(tiny_config(folder, 3, logging={"sample_every": 3}), {})
     assert train_loop(run.config, run).step == 3
+    assert asked == [1]
     assert [line for line in caplog.messages if "not told any more: the server is away" in line]
+
+
+def test_a_tracker_that_does_not_take_a_new_run_ends_it_and_an_old_one_goes_on(folder, monkeypatch, caplog):
+    def away(*_):
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(trackers, "WeightsAndBiases", away)
+    config = tiny_config(folder, logging={"wandb": True})
+    run = RunFolder.create(config, {})
+    with pytest.raises(UserError, match="does not take the run: no server"):
+        trackers.open_trackers(config, run, 0)
+    [board] = trackers.open_trackers(config, run, 5)
+    board.close()
+    assert [line for line in caplog.messages if "does not take the run back: no server" in line]
