@@ -100,7 +100,7 @@ def our_processes(title):
     return found
 
 
-def test_a_stopped_run_goes_on_and_equals_a_run_without_ray(folder, bank):
+def test_a_stopped_run_whose_index_actors_are_killed_equals_a_run_without_ray(folder, bank):
     config = tiny_config(
         folder,
         100,
@@ -115,7 +115,17 @@ def test_a_stopped_run_goes_on_and_equals_a_run_without_ray(folder, bank):
     assert first.step < first.total == 100
     assert run.finished is None
     assert run.checkpoints()[-1] == (first.step, first.checkpoint)
-    last = run_training(config, run, plan)
+    killed = []
+
+    def kill(step, total, losses):
+        if not killed and step > first.step:
+            killed.extend(our_processes(b"ray::IndexActor"))
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    last = run_training(config, run, plan, on_progress=kill)
+    assert len(killed) == 3
+    assert run.stats()[-1]["missing_shard_queries"] == 0
     assert (last.step, last.total, last.finished) == (100, 100, True)
     assert run.finished == 100
     assert losses_of(run) == in_process(config)
@@ -153,23 +163,6 @@ def test_a_killed_worker_is_replaced_and_two_train_as_one_with_twice_the_batch(f
     alone = in_process(tiny_config(folder, 5, schedule={"pool_size": 50, "batch_size": 2}))
     for step in range(1, 4):
         assert losses_of(run)[step] == pytest.approx(alone[step], rel=1e-3), step
-
-
-def test_killed_index_actors_change_nothing(folder, bank):
-    config = tiny_config(folder, 60, contextual={"bank": str(bank.path), "neighbours": 4, "draws": 64})
-    killed = []
-
-    def kill(step, total, losses):
-        if not killed and step >= 5:
-            killed.extend(our_processes(b"ray::IndexActor"))
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
-
-    run, result = train(config, on_progress=kill)
-    assert len(killed) == 3
-    assert result.finished
-    assert losses_of(run) == in_process(config)
-    assert run.stats()[-1]["missing_shard_queries"] == 0
 
 
 @pytest.mark.parametrize("on_missing_shard", ["error", "skip"])

@@ -77,7 +77,7 @@ def test_fewer_columns_make_larger_affinities(panels: AffinityPanels) -> None:
     assert ratios["sparse"] > ratios["union"] > 1.05
     both = np.isfinite(panels.matrices["sparse"])
     assert (panels.matrices["sparse"][both] > panels.matrices["exact"][both]).all()
-    np.testing.assert_allclose(np.nansum(panels.matrices["sparse"], axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.nansum(panels.matrices["sparse"], axis=1), 1, atol=1e-4)
 
 
 def test_a_bank_taken_whole_is_exact(tmp_path_factory: pytest.TempPathFactory, image: np.ndarray) -> None:
