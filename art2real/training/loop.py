@@ -61,7 +61,9 @@ def train_loop(
         wrap: put around each network for several workers.
 
     Raises:
-        UserError: no usable image, a checkpoint that does not fit, or a loss that is no longer finite.
+        UserError: no usable image, a checkpoint that does not fit or cannot be written, a loss that is no
+        longer
+            finite, or images or real patches that are not to be had any more.
     """
     data = make_data(config, rank, world_size)
     _check_images(data, run)

@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -30,8 +28,7 @@ from art2real.translation.checkpoint import is_checkpoint
 log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any], Path | None], None]
-"""Called by every worker once a checkpoint is written: the metrics of its step, and its folder on the first
-worker."""
+"""Called by every worker once a checkpoint is written: its step's metrics; its folder on the first worker."""
 
 _SAMPLES = 4
 # Asking a shared file system at each step whether to stop would cost more than the answer is worth.
@@ -203,7 +200,12 @@ class RunWriter:
             log.warning("step %d: no picture of retrieved patches: %s", step, error)
         for name, picture in pictures.items():
             write_sheet(self._run.path / name / f"step-{step:08d}.png", picture)
-            self._tell(partial(_show, name, picture, step))
+
+        def show(tracker: Tracker) -> None:
+            for name, picture in pictures.items():
+                tracker.show(name, picture, step)
+
+        self._tell(show)
 
     def _tell(self, what: Callable[[Tracker], None]) -> None:
         """A tracker that fails, because its server is away or for whatever reason, is not told any more."""
@@ -236,10 +238,6 @@ class RunWriter:
             log.info("step %d: checkpoint %s", self._unreported["step"], folder)
             self._run.prune(self._config.logging.keep_checkpoints)
         self._unreported = None
-
-
-def _show(name: str, picture: np.ndarray, step: int, tracker: Tracker) -> None:
-    tracker.show(name, picture, step)
 
 
 def _gather_pools(model: CycleGAN, side: int, rank: int, world_size: int) -> dict[int, Pools]:

@@ -17,7 +17,6 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
-import ray
 from ray.cluster_utils import Cluster as Nodes
 
 from art2real.config.tree import Cluster
@@ -25,31 +24,13 @@ from art2real.data.bank import MemoryBank
 from art2real.distributed.index_actors import open_actor_retriever, start_index_actors
 from art2real.errors import UserError
 from art2real.index.queries import make_queries
+from tests.distributed.nodes import cluster_of_nodes, node_of
 from tests.index.banks import NARROW
 
 
-def node_of(handle: Any) -> str:
-    node: str = ray.get(handle.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id()))
-    return node
-
-
 def main(bank: MemoryBank) -> dict[str, Any]:
-    nodes = Nodes(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "object_store_memory": 200 * 2**20,
-            "include_dashboard": False,
-            # A dead node is noticed after 2 seconds instead of 15.
-            "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
-        },
-    )
-    ray.init(address=nodes.address, log_to_driver=False)
-    try:
+    with cluster_of_nodes() as nodes:
         return kill_nodes(nodes, bank)
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
 
 
 def kill_nodes(nodes: Nodes, bank: MemoryBank) -> dict[str, Any]:

@@ -23,31 +23,18 @@ from ray.cluster_utils import Cluster as Nodes
 from art2real.distributed import train_job
 from art2real.training.plan import plan_run
 from art2real.training.run_folder import RunFolder
-from tests.distributed.node_death import node_of
+from tests.distributed.nodes import cluster_of_nodes, node_of
 from tests.training.runs import tiny_config
 
 STEPS = 400
 
 
 def main(folder: Path, bank: str) -> dict[str, Any]:
-    nodes = Nodes(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "object_store_memory": 200 * 2**20,
-            "include_dashboard": False,
-            "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
-        },
-    )
-    ray.init(address=nodes.address, log_to_driver=False)
-    try:
+    with cluster_of_nodes() as nodes:
         # Each has room for one worker and one index actor.
         workers = [nodes.add_node(num_cpus=3, object_store_memory=200 * 2**20) for _ in range(2)]
         nodes.wait_for_nodes()
         return kill_a_node(nodes, workers, folder, bank)
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
 
 
 def kill_a_node(nodes: Nodes, workers: list[Any], folder: Path, bank: str) -> dict[str, Any]:
