@@ -173,7 +173,9 @@ def test_a_shard_that_is_lost_for_good(folder, bank, tmp_path, on_missing_shard)
         80,
         runs=str(tmp_path / "runs"),
         contextual={"bank": str(spoiled), "neighbours": 4, "draws": 64},
-        cluster={"query_timeout": 5, "on_missing_shard": on_missing_shard},
+        # Long enough for the other actors to be started again on a busy machine: a file that cannot be loaded
+        # is told at once.
+        cluster={"query_timeout": 60, "on_missing_shard": on_missing_shard},
     )
     lost = []
 
