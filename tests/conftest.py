@@ -1,9 +1,10 @@
-"""One local Ray cluster for all tests of the session."""
+"""What many tests share: one local Ray cluster, and weights of networks drawn once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -32,3 +33,42 @@ def ray_cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory):
+    with _drawn("inception", tmp_path_factory) as weights:
+        yield weights
+
+
+@pytest.fixture(scope="session")
+def vgg_weights(tmp_path_factory):
+    with _drawn("vgg19", tmp_path_factory) as weights:
+        yield weights
+
+
+@pytest.fixture(scope="session")
+def resnet_weights(tmp_path_factory):
+    with _drawn("resnet152", tmp_path_factory) as weights:
+        yield weights
+
+
+@pytest.fixture(scope="session")
+def inception(inception_weights):
+    import torch
+
+    from art2real.evaluation.networks import make_network
+
+    return make_network(inception_weights, torch.device("cpu"))
+
+
+@contextmanager
+def _drawn(network, folders):
+    """Random weights as `Weights`; the file is large, and gone afterwards."""
+    # Imported here: most tests need no torch.
+    from art2real.evaluation.weights import find_weights
+    from tests.evaluation.random_weights import write_random_weights
+
+    path = write_random_weights(network, folders.mktemp("weights"))
+    yield find_weights(network, path, any_weights=True)
+    path.unlink()

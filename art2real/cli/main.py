@@ -22,6 +22,9 @@ COMMANDS = {
     "query": "Find the real patches nearest to those of an image.",
     "train": "Train a translation from paintings to photos.",
     "translate": "Translate paintings with a trained checkpoint.",
+    "style-transfer": "Stylise photos by paintings (Gatys), the baseline.",
+    "evaluate": "How near sets of images are to photos: FID, KID and FD∞ at three levels.",
+    "domain-shift": "How far sets of images are from photos, in features of photo-trained networks.",
 }
 
 

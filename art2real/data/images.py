@@ -122,6 +122,8 @@ def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> np.ndar
             elif turn is not None:
                 pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
             return pixels
+        except BadImage:
+            raise
         except Exception as error:
             raise _damage(error) from None
 
@@ -200,7 +202,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _scaled(np.asarray(image), 65535).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+        values = np.asarray(image)
+        if not np.isfinite(values).all():
+            raise BadImage("damaged", "it has pixels that are not numbers")
         top = float(values.max())
         # 32-bit integers are 16-bit greys in practice; floats have no agreed white, so the scale is guessed.
         whites = (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from art2real.data.manifest import write_text
 from art2real.demo.charts import loss_charts
 from art2real.demo.finished import Finished, Measured, Triple
 from art2real.demo.picture import LABELS, spread
 from art2real.demo.samples import COLUMNS, credits
+from art2real.pages.page import data_uri, render
 
 # Paintings shown at once; the others unfold.
 _FIRST = 8
@@ -39,32 +37,17 @@ def write_report(finished: Finished, patches: Image.Image | None) -> Path:
         patches: a picture of one translation's patches with their nearest real ones.
     """
     result = finished.to_dict()
-    _replace(finished.out / "report.json", json.dumps(result, indent=2) + "\n")
-    html = _environment().get_template("report.html.j2").render(_values(finished, result, patches))
-    _replace(finished.report, html)
-    return finished.report
-
-
-def data_uri(pixels: np.ndarray | Image.Image) -> str:
-    """A picture as a PNG inside of the page."""
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    out = io.BytesIO()
-    image.save(out, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("art2real.demo", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    write_text(finished.out / "report.json", json.dumps(result, indent=2) + "\n")
+    html = render(
+        "art2real.demo",
+        "report.html.j2",
+        _values(finished, result, patches),
+        seconds=_seconds,
+        change=_change,
+        figure=lambda value: f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}",
     )
-    environment.filters["seconds"] = _seconds
-    environment.filters["change"] = _change
-    environment.filters["figure"] = lambda value: f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-    return environment
+    write_text(finished.report, html)
+    return finished.report
 
 
 def _values(finished: Finished, result: dict[str, Any], patches: Image.Image | None) -> dict[str, Any]:
@@ -119,9 +102,3 @@ def _change(row: Measured) -> str:
         return "–"
     change, error = (100 * value / row.before for value in (row.after - row.before, row.error))
     return f"{change:+.0f} % (± {error:.0f})".replace("-", "−")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

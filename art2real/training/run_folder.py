@@ -14,11 +14,9 @@ runs/NNNN-name/
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -29,11 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from art2real import __version__
 from art2real.config.load import load_config, save_config
 from art2real.config.tree import TrainingConfig
 from art2real.errors import UserError
 from art2real.translation.checkpoint import check_checkpoint, checkpoints_of, read_record
+from art2real.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -274,13 +272,7 @@ def _numbered(runs: Path) -> list[tuple[int, Path]]:
 
 
 def _provenance() -> dict[str, Any]:
-    versions = {"art2real": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {"started": _now(), "versions": versions, "commit": _commit()}
+    return {"started": _now(), "versions": versions(_PACKAGES), "commit": _commit()}
 
 
 def _commit() -> str | None:

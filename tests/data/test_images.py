@@ -155,11 +155,20 @@ def test_16_bit_pgm_is_scaled():
 @pytest.mark.parametrize("white", [1.0, 255.0])
 def test_float_images_are_scaled_by_their_white(white):
     ramp = np.linspace(0, white, 32 * 32, dtype=np.float32).reshape(32, 32)
-    ramp[0, 0] = np.nan
     result = decode(encoded(Image.fromarray(ramp), "TIFF"))[..., 0]
     assert result[0, 0] == 0
     assert result[-1, -1] == 255
     assert abs(int(result[16, 0]) - 128) <= 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_numbers_are_damage_not_black(value):
+    """They were painted black, and what they were was never said."""
+    ramp = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    ramp[3, 5] = value
+    with pytest.raises(BadImage, match="it has pixels that are not numbers") as bad:
+        decode(encoded(Image.fromarray(ramp), "TIFF"))
+    assert bad.value.cause == "damaged"
 
 
 def test_alpha_lies_over_white():

@@ -1,0 +1,153 @@
+"""Computes features of images on a Ray cluster: a Ray Data job in which one row is one task."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from art2real.data.corpus import printable
+from art2real.errors import UserError
+from art2real.evaluation.feature_part import FeaturePart
+from art2real.evaluation.feature_task import FeatureTask, do_task
+from art2real.evaluation.networks import FeatureNetwork, make_network
+from art2real.evaluation.weights import Weights
+
+_ATTEMPTS = 3
+"""Times that a task is begun before its files are held to be what kills the workers."""
+_WORKER_BYTES = 2 * 2**30
+"""Memory of a worker beside its weights: libraries, a batch between the layers, a large image."""
+
+
+def extract_on_cluster(
+    tasks: Sequence[FeatureTask], *, workers: int | None = None
+) -> Generator[FeaturePart, None, None]:
+    """Does tasks on the cluster; yields their parts as they are done, in any order.
+
+    Each worker is a process that loads the network once: one a GPU if the cluster has any, else one a CPU, as
+    far as the memory goes. That computes in one thread, so that features are the same to the bit however many
+    there are. Ray has to be initialised, and the images and the weights have to lie in the same place on
+    every node. The `do_tasks` of `extract_features`.
+
+    Args:
+        tasks: all by the same network.
+        workers: at most; None: as many as there is room for.
+
+    Raises:
+        UserError: see `do_task` and `make_network`; or a task's worker died again and again.
+    """
+    if not tasks:
+        return
+    context = ray.data.DataContext.get_current()
+    # Parts tell the progress, and errors are raised: Data's bars and logs would say both once more.
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # A part is its own block, so that it arrives when it is made.
+    context.target_max_block_size = 1
+    # There is one operator that works: nothing is kept back for others.
+    context.op_resource_reservation_enabled = False
+    room = _room(min(len(tasks), workers or len(tasks)), tasks[0].weights.path)
+    rows = [{"task": _absolute(task).to_json()} for task in tasks]
+    # Tasks of Ray rather than actors: these print an error of Ray's own about their restarts. A process does
+    # one task after the other, on a GPU too (max_calls).
+    done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _do_rows,
+        batch_size=None,
+        compute=ray.data.TaskPoolStrategy(size=room.workers),
+        num_cpus=room.cpus,
+        num_gpus=room.gpus,
+        memory=room.memory,
+        max_calls=0,
+        fn_kwargs={
+            "threads": room.cpus,
+            "device": "cuda" if room.gpus else "cpu",
+            "attempts": _Attempts.remote(),
+        },
+    )
+    # Fetched ahead, a part would arrive when the next one is done.
+    for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
+        for part, error in zip(batch["part"], batch["error"], strict=True):
+            if error:
+                raise UserError(error)
+            yield FeaturePart.from_bytes(part)
+
+
+@ray.remote(num_cpus=0)
+class _Attempts:
+    """Counts how often each task was begun: Ray Data gives one whose worker died to another, without end."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """How often the task was begun, this time included."""
+        self._begun[number] += 1
+        return self._begun[number]
+
+
+def _do_rows(
+    rows: dict[str, Any], threads: int, device: str, attempts: Any
+) -> Iterator[dict[str, list[Any]]]:
+    torch.set_num_threads(threads)
+    for text in rows["task"]:
+        part, error = _do(FeatureTask.from_json(text), torch.device(device), attempts)
+        yield {"part": [part], "error": [error]}
+
+
+def _do(task: FeatureTask, device: torch.device, attempts: Any) -> tuple[bytes, str]:
+    """The part, or what is wrong: an exception would arrive with the traceback of Ray's machinery."""
+    if ray.get(attempts.begin.remote(task.number)) > _ATTEMPTS:
+        first, last = (printable(file.name) for file in (task.files[0], task.files[-1]))
+        return b"", (
+            f"{task.folder}: a worker died {_ATTEMPTS} times at the files {first} to {last}; what is done is "
+            "kept: run the command again with more memory, or without the file that does it"
+        )
+    try:
+        return do_task(task, _network(task.weights, device)).to_bytes(), ""
+    except UserError as error:
+        return b"", str(error)
+
+
+@lru_cache(maxsize=1)
+def _network(weights: Weights, device: torch.device) -> FeatureNetwork:
+    """The network that this process computes with: loaded for its first task."""
+    return make_network(weights, device)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """How many workers there are room for, and what each claims."""
+
+    workers: int
+    cpus: int
+    gpus: int
+    memory: int
+    """Bytes; 0: none is claimed."""
+
+
+def _room(most: int, weights: Path) -> _Room:
+    """Room for at most so many workers on the nodes that are there now."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1]
+    if with_gpus:
+        workers = sum(int(node["GPU"]) for node in with_gpus)
+        # The CPUs decode for the GPU.
+        cpus = min(int(node.get("CPU", 0) // int(node["GPU"])) for node in with_gpus)
+        return _Room(min(most, workers), max(1, cpus), 1, 0)
+    memory = _WORKER_BYTES + 2 * weights.stat().st_size
+    workers = sum(int(min(node.get("CPU", 0), node.get("memory", 0) // memory)) for node in nodes)
+    # Where there is too little memory even for one, it has to try.
+    return _Room(min(most, workers), 1, 0, memory) if workers else _Room(1, 1, 0, 0)
+
+
+def _absolute(task: FeatureTask) -> FeatureTask:
+    """Workers have a working directory of their own."""
+    weights = replace(task.weights, path=task.weights.path.resolve())
+    return replace(task, folder=task.folder.resolve(), weights=weights)
