@@ -68,7 +68,7 @@ def extract_on_cluster(
         fn_kwargs={
             "threads": room.cpus,
             "device": "cuda" if room.gpus else "cpu",
-            "attempts": _Attempts.remote(),
+            "attempts": ray.remote(num_cpus=0)(_Attempts).remote(),
         },
     )
     # Fetched ahead, a part would arrive when the next one is done.
@@ -79,7 +79,6 @@ def extract_on_cluster(
             yield FeaturePart.from_bytes(part)
 
 
-@ray.remote(num_cpus=0)
 class _Attempts:
     """Counts how often each task was begun: Ray Data gives one whose worker died to another, without end."""
 

@@ -17,8 +17,8 @@ FORMAT_VERSION = 1
 
 
 # The authors' own code, put in terms of eqs. 1 and 4 with w_l = 1/5 and images of 256x256 pixels, weighs the
-# layers by 2e4 (conv4_1, conv5_1) to 1.3e6 (conv1_1): this is the geometric mean of all five. Eq. 1 is a sum over
-# positions: images of twice the side need four times as much for the same balance.
+# layers by 2e4 (conv4_1, conv5_1) to 1.3e6 (conv1_1): this is the geometric mean of all five. Eq. 1 is a sum
+# over positions: images of twice the side need four times as much for the same balance.
 _STYLE_WEIGHT = 1e5
 
 

@@ -114,17 +114,7 @@ def plan_transfer(
     job = StyleJob(content, style, out, settings, weights)
     there = read_pairs(out)
     if there is not None and not overwrite:
-        difference = there.difference(asked)
-        if difference is not None:
-            raise UserError(
-                f"{out}: was begun with {difference}; choose another --out, or make it anew with --overwrite"
-            )
-        made = [(out / pair.result).is_file() for pair in there.pairs]
-        kept, missing = (
-            tuple(pair for pair, is_there in zip(there.pairs, made, strict=True) if is_there == wanted)
-            for wanted in (True, False)
-        )
-        return Plan(job, there, True, (), kept, missing)
+        return _continued(job, there, asked)
     style_features(weights)  # refuses weights of another network before anything is written
     left_out = _unusable(style, styles, on_checked)
     usable = [name for name in styles if name not in left_out]
@@ -136,13 +126,22 @@ def plan_transfer(
     pairs = tuple(pair_up(contents, usable, settings.seed))
     replaced = tuple(out / pair.result for pair in there.pairs) if there is not None else ()
     _check_targets([out / pair.result for pair in pairs], replaced)
-    record = asked.model_copy(
-        update={
-            "left_out": tuple(LeftOut(style=name, reason=reason) for name, reason in left_out.items()),
-            "pairs": pairs,
-        }
-    )
+    named = tuple(LeftOut(style=name, reason=reason) for name, reason in left_out.items())
+    record = asked.model_copy(update={"left_out": named, "pairs": pairs})
     return Plan(job, record, False, replaced, (), pairs)
+
+
+def _continued(job: StyleJob, there: Pairs, asked: Pairs) -> Plan:
+    """What is left to do of what an earlier call began."""
+    difference = there.difference(asked)
+    if difference is not None:
+        raise UserError(
+            f"{job.out}: was begun with {difference}; choose another --out, or make it anew with --overwrite"
+        )
+    kept = tuple(pair for pair in there.pairs if (job.out / pair.result).is_file())
+    made = set(kept)
+    missing = tuple(pair for pair in there.pairs if pair not in made)
+    return Plan(job, there, True, (), kept, missing)
 
 
 def stylise_folder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -151,10 +151,8 @@ class Stylist:
         with _exactly():
             loss(start)  # the first pass chooses algorithms
             begun = time.perf_counter()
-            try:
+            with suppress(NotFinite):  # what was computed took its time all the same
                 descend(counting, start, _TRIED_STEPS)
-            except NotFinite:  # it took its time all the same
-                pass
         return (time.perf_counter() - begun) / computed * (self._job.settings.steps + 1)
 
     def _style_of(self, name: str) -> dict[str, torch.Tensor]:
@@ -189,6 +187,6 @@ def _to_tensor(pixels: np.ndarray, features: StyleFeatures) -> torch.Tensor:
 
 @contextmanager
 def _exactly() -> Iterator[None]:
-    """While it lasts, a GPU rounds as float32 does, and the same each time: the search along a line needs it."""
+    """While it lasts, a GPU rounds as float32 does, and the same each time: line searches need that."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield

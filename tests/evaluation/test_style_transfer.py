@@ -136,7 +136,7 @@ def test_next_to_no_style_leaves_the_photo_as_it_is(folders, weights):
 
 def test_the_style_is_that_of_the_painting(folders, weights):
     """Photos stylised by a dark and by a bright picture become darker and brighter."""
-    settings = StyleSettings(size=16, steps=20)
+    settings = StyleSettings(size=16, steps=10)
     for name, value in (("photo-000.jpg", 20), ("photo-001.jpg", 235)):
         Image.fromarray(np.full((20, 20, 3), value, np.uint8)).save(folders / "paintings" / name)
     planned = plan(folders, weights, settings)
