@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from art2real.data.bank_writer import ShardTask
 from art2real.data.corpus import printable
 from art2real.data.listing import read_listing
 from art2real.data.manifest import ShardRecord, temporary_name
+from art2real.distributed.data_rows import rows_as_made, work_on_rows
 from art2real.errors import UserError
 
 _ATTEMPTS = 3
@@ -32,21 +32,14 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
         OSError: a shard could not be written.
         UserError: a task's worker died again and again.
     """
-    context = ray.data.DataContext.get_current()
-    # The records tell the progress, and errors are raised: Data's bars and logs would say both once more.
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    # A record is its own block, so that it arrives when it is made.
-    context.target_max_block_size = 1
-    # There is one operator: keeping half of the CPUs back for others made the build a third slower.
-    context.op_resource_reservation_enabled = False
+    work_on_rows()
     rows = [{"task": _absolute(task).model_dump_json()} for task in tasks]
     # Starting a task of Data takes as long as a tenth of a shard: where there are many, some share one.
     groups = -(-len(rows) // _shards_together(len(rows)))
     done = ray.data.from_items(rows, override_num_blocks=groups).map_batches(
         _do_rows, batch_size=None, num_cpus=1
     )
-    for row in done.iter_rows():
+    for row in rows_as_made(done):
         if row["unwritable"]:
             raise OSError(row["unwritable"])
         if row["error"]:

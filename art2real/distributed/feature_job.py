@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import ray
 import torch
 
 from art2real.data.corpus import printable
+from art2real.distributed.data_rows import rows_as_made, work_on_rows
 from art2real.errors import UserError
 from art2real.evaluation.feature_part import FeaturePart
 from art2real.evaluation.feature_task import FeatureTask, do_task
@@ -45,14 +45,7 @@ def extract_on_cluster(
     """
     if not tasks:
         return
-    context = ray.data.DataContext.get_current()
-    # Parts tell the progress, and errors are raised: Data's bars and logs would say both once more.
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    # A part is its own block, so that it arrives when it is made.
-    context.target_max_block_size = 1
-    # There is one operator that works: nothing is kept back for others.
-    context.op_resource_reservation_enabled = False
+    work_on_rows()
     room = _room(min(len(tasks), workers or len(tasks)), tasks[0].weights.path)
     rows = [{"task": _absolute(task).to_json()} for task in tasks]
     # Tasks of Ray rather than actors: these print an error of Ray's own about their restarts. A process does
@@ -71,12 +64,10 @@ def extract_on_cluster(
             "attempts": ray.remote(num_cpus=0)(_Attempts).remote(),
         },
     )
-    # Fetched ahead, a part would arrive when the next one is done.
-    for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
-        for part, error in zip(batch["part"], batch["error"], strict=True):
-            if error:
-                raise UserError(error)
-            yield FeaturePart.from_bytes(part)
+    for row in rows_as_made(done):
+        if row["error"]:
+            raise UserError(row["error"])
+        yield FeaturePart.from_bytes(row["part"])
 
 
 class _Attempts:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import ray
 import torch
 
 from art2real.data.manifest import temporary_name
+from art2real.distributed.data_rows import rows_as_made, work_on_rows
 from art2real.errors import UserError
 from art2real.evaluation.style_pairs import Pair
 from art2real.evaluation.stylist import LONGEST, StyleJob, Stylist
@@ -48,58 +49,52 @@ def stylise_on_cluster(
     """
     if not pairs:
         return
-    context = ray.data.DataContext.get_current()
-    # Results tell the progress, and errors are raised: Data's bars and logs would say both once more.
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    # What is said of a pair is its own block, so that it arrives when the result is made.
-    context.target_max_block_size = 1
-    # There is one operator that works: nothing is kept back for others.
-    context.op_resource_reservation_enabled = False
+    work_on_rows()
     room = _room(min(len(pairs), workers or len(pairs)), job)
     # JSON is ASCII, though names of files need not be valid Unicode.
     rows = [{"number": number, "pair": pair.to_json()} for number, pair in enumerate(pairs)]
+    # Tasks of Ray rather than actors: these print an error of Ray's own about their restarts. A process does
+    # one task after the other, on a GPU too (max_calls).
     done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        _Worker,
+        _do_rows,
         batch_size=None,
-        compute=ray.data.ActorPoolStrategy(size=room.workers, max_tasks_in_flight_per_actor=1),
+        compute=ray.data.TaskPoolStrategy(size=room.workers),
         num_cpus=1,
         num_gpus=room.gpus,
         memory=room.memory,
-        fn_constructor_args=(job.absolute(), "cuda" if room.gpus else "cpu"),
+        max_calls=0,
+        fn_kwargs={"job": job.absolute(), "device": "cuda" if room.gpus else "cpu"},
     )
-    for row in done.iter_rows():
+    for row in rows_as_made(done):
         if row["error"]:
             raise UserError(row["error"])
         yield pairs[row["number"]], row["reason"]
 
 
-class _Worker:
-    """A process that makes results, one after the other; the network is loaded for the first of them."""
+def _do_rows(rows: dict[str, Any], job: StyleJob, device: str) -> Iterator[dict[str, list[Any]]]:
+    torch.set_num_threads(1)
+    for number, text in zip(rows["number"], rows["pair"], strict=True):
+        reason, error = _do(Pair.model_validate(json.loads(text)), job, torch.device(device))
+        yield {"number": [number], "reason": [reason], "error": [error]}
 
-    def __init__(self, job: StyleJob, device: str) -> None:
-        torch.set_num_threads(1)
-        self._job, self._device = job, torch.device(device)
-        self._stylist: Stylist | None = None
 
-    def __call__(self, rows: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
-        for number, text in zip(rows["number"], rows["pair"], strict=True):
-            reason, error = self._make(Pair.model_validate(json.loads(text)))
-            yield {"number": [number], "reason": [reason], "error": [error]}
+def _do(pair: Pair, job: StyleJob, device: torch.device) -> tuple[str, str]:
+    """Why there is no result, and what ends all: an exception would arrive with Ray's traceback."""
+    try:
+        with _attempt(job.out / pair.result) as attempts:
+            if attempts > _ATTEMPTS:
+                return f"a worker died {attempts - 1} times at it; try more memory or a lower --size", ""
+            return _stylist(job, device)(pair), ""
+    except UserError as error:
+        return "", str(error)
+    except OSError as error:
+        return "", f"{job.out}: cannot be written: {error.strerror or error}"
 
-    def _make(self, pair: Pair) -> tuple[str, str]:
-        """Why there is no result, and what ends all: an exception would arrive with Ray's traceback."""
-        try:
-            with _attempt(self._job.out / pair.result) as attempts:
-                if attempts > _ATTEMPTS:
-                    return f"a worker died {attempts - 1} times at it; try more memory or a lower --size", ""
-                if self._stylist is None:
-                    self._stylist = Stylist(self._job, self._device)
-                return self._stylist(pair), ""
-        except UserError as error:
-            return "", str(error)
-        except OSError as error:
-            return "", f"{self._job.out}: cannot be written: {error.strerror or error}"
+
+@lru_cache(maxsize=1)
+def _stylist(job: StyleJob, device: torch.device) -> Stylist:
+    """What this process makes results with: loaded for its first task."""
+    return Stylist(job, device)
 
 
 @contextmanager

@@ -161,6 +161,8 @@ def as_text(evaluation: Evaluation) -> str:
         rows = [row for row in evaluation.rows if row.set.artist == artist]
         photos = len(evaluation.real_of(artist).images)
         for title, cell in CELLS.items():
+            if cell is infinity_cell and all(each.fd_infinity is None for row in rows for each in row.scores):
+                continue  # a table of dashes
             of = f"{artist}, " if artist else ""
             lines.append(f"{of}{title}, against {photos:,} photos")
             table = [["set", "images", *(f"{level} dims" for level in LEVELS)]]

@@ -88,7 +88,11 @@ def _artist(evaluation: Evaluation, artist: str, shown: Sequence[ImageSet]) -> d
     return {
         "name": artist,
         "photos": len(evaluation.real_of(artist).images),
-        "tables": [_table(title, note, cell, key, rows) for title, note, cell, key in _tables()],
+        "tables": [
+            _table(title, note, cell, key, rows)
+            for title, note, cell, key in _tables()
+            if any(key(each) is not None for row in rows for each in row.scores)
+        ],
         "charts": [
             {"level": level, "svg": Markup(interval_chart(names, [row.scores[at] for row in rows]))}
             for at, level in enumerate(LEVELS)

@@ -74,23 +74,23 @@ def test_a_cluster_makes_the_same_bytes(folder, weights):
 def test_a_photo_that_kills_its_workers_costs_nothing_else(folder, weights, monkeypatch):
     """Ray Data starts a task whose worker died again, without end."""
 
-    class Deadly:
-        def __init__(self, job, device):
-            import art2real.distributed.style_job as module
+    def deadly(rows, job, device):
+        import art2real.distributed.style_job as module
 
-            class Stylist(module.Stylist):
-                def __call__(self, pair):
-                    if pair.content == "photo-001.jpg":
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return super().__call__(pair)
+        class Stylist(module.Stylist):
+            def __call__(self, pair):
+                if pair.content == "photo-001.jpg":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().__call__(pair)
 
-            module.Stylist, module._ATTEMPTS = Stylist, 1
-            self._worker = module._Worker(job, device)
+        kept = module.Stylist, module._ATTEMPTS
+        module.Stylist, module._ATTEMPTS = Stylist, 1
+        try:
+            yield from module._do_rows(rows, job, device)
+        finally:  # the process goes on to other tests
+            module.Stylist, module._ATTEMPTS = kept
 
-        def __call__(self, rows):
-            yield from self._worker(rows)
-
-    monkeypatch.setattr(style_job, "_Worker", Deadly)
+    monkeypatch.setattr(style_job, "_do_rows", deadly)
     made = stylise_folder(plan("out", weights), do_pairs=partial(stylise_on_cluster, workers=1))
     assert made.made == 2
     assert not list((folder / "out").glob(".*"))
@@ -112,7 +112,7 @@ def test_what_ends_all_is_an_error_of_one_line(folder, weights, what):
         planned = replace(planned, job=job)
         words = "copy: the weights are not those that they were"
     pairs = [pair for pair in planned.pairs.pairs if pair.content == "photo-001.jpg"]
-    worker = style_job._Worker(planned.job.absolute(), "cpu")
-    (said,) = worker({"number": [0], "pair": [pairs[0].to_json()]})
+    rows = {"number": [0], "pair": [pairs[0].to_json()]}
+    (said,) = style_job._do_rows(rows, planned.job.absolute(), "cpu")
     assert said["reason"] == [""]
     assert words in said["error"][0]

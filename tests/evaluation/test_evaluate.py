@@ -63,6 +63,9 @@ def test_too_few_images_are_told_in_the_table(tmp_path):
     assert all(each.fd_infinity is None for each in found.rows[0].scores)
     text = as_text(found)
     assert "] †" in text
+    assert "FD∞, against" not in text  # it would be a table of dashes
+    write_evaluation(found, [], tmp_path / "out")
+    assert "<h3>FD∞</h3>" not in (tmp_path / "out" / "report.html").read_text()
     assert TOO_FEW in text
     with pytest.raises(UserError, match="x: 1 usable image; a distance between sets needs 2"):
         evaluate(
