@@ -62,6 +62,26 @@ def inception(inception_weights):
     return make_network(inception_weights, torch.device("cpu"))
 
 
+@pytest.fixture(scope="session")
+def style_weights(tmp_path_factory):
+    from tests.evaluation.style_weights import write_style_weights
+
+    weights = write_style_weights(tmp_path_factory.mktemp("weights"))
+    yield weights
+    weights.path.unlink()
+
+
+@pytest.fixture
+def one_thread():
+    """So that results are always the same, and other work on the machine makes nobody wait for it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @contextmanager
 def _drawn(network, folders):
     """Random weights as `Weights`; the file is large, and gone afterwards."""

@@ -23,13 +23,7 @@ def polynomial_mmd(first: np.ndarray, second: np.ndarray) -> float:
 
     Bińkowski et al., "Demystifying MMD GANs", 2018, section 4.
     """
-    return _mmd(first, second, lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3)
-
-
-def gaussian_mmd(first: np.ndarray, second: np.ndarray, bandwidth: float | None = None) -> float:
-    """The unbiased estimate with the kernel exp(-|x - y|^2 / (2 b^2)), b None: `median_distance`."""
-    width = median_distance(np.concatenate([first, second])) if bandwidth is None else bandwidth
-    return _mmd(first, second, lambda x, y: gaussian_kernel(x, y, width))
+    return mmd_squared(first, second, lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3)
 
 
 def gaussian_kernel(first: np.ndarray, second: np.ndarray, bandwidth: float) -> np.ndarray:
@@ -67,7 +61,8 @@ def kernel_distance(
     return float(np.mean(found)), float(np.std(found, ddof=1))
 
 
-def _mmd(first: np.ndarray, second: np.ndarray, kernel: Kernel) -> float:
+def mmd_squared(first: np.ndarray, second: np.ndarray, kernel: Kernel) -> float:
+    """The unbiased estimate with any kernel of pairs, `[N, D]`, `[M, D]` -> `[N, M]`."""
     one, other = (np.asarray(rows, np.float64) for rows in (first, second))
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
         raise ValueError(f"features must be [N, D] and [M, D], got {list(one.shape)}, {list(other.shape)}")

@@ -14,6 +14,7 @@ import torch
 
 from art2real.data.corpus import printable
 from art2real.distributed.data_rows import rows_as_made, work_on_rows
+from art2real.distributed.room import alive_nodes, workers_on_cpus
 from art2real.errors import UserError
 from art2real.evaluation.feature_part import FeaturePart
 from art2real.evaluation.feature_task import FeatureTask, do_task
@@ -124,17 +125,14 @@ class _Room:
 
 def _room(most: int, weights: Path) -> _Room:
     """Room for at most so many workers on the nodes that are there now."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    with_gpus = [node for node in nodes if node.get("GPU", 0) >= 1]
+    with_gpus = [node for node in alive_nodes() if node.get("GPU", 0) >= 1]
     if with_gpus:
         workers = sum(int(node["GPU"]) for node in with_gpus)
         # The CPUs decode for the GPU.
         cpus = min(int(node.get("CPU", 0) // int(node["GPU"])) for node in with_gpus)
         return _Room(min(most, workers), max(1, cpus), 1, 0)
-    memory = _WORKER_BYTES + 2 * weights.stat().st_size
-    workers = sum(int(min(node.get("CPU", 0), node.get("memory", 0) // memory)) for node in nodes)
-    # Where there is too little memory even for one, it has to try.
-    return _Room(min(most, workers), 1, 0, memory) if workers else _Room(1, 1, 0, 0)
+    workers, claimed = workers_on_cpus(most, _WORKER_BYTES + 2 * weights.stat().st_size)
+    return _Room(workers, 1, 0, claimed)
 
 
 def _absolute(task: FeatureTask) -> FeatureTask:

@@ -15,6 +15,7 @@ import torch
 
 from art2real.data.manifest import temporary_name
 from art2real.distributed.data_rows import rows_as_made, work_on_rows
+from art2real.distributed.room import alive_nodes, workers_on_cpus
 from art2real.errors import UserError
 from art2real.evaluation.style_pairs import Pair
 from art2real.evaluation.stylist import LONGEST, StyleJob, Stylist
@@ -126,12 +127,10 @@ class _Room:
 
 def _room(most: int, job: StyleJob) -> _Room:
     """Room for at most so many workers on the nodes that are there now."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    on_gpus = sum(int(min(node.get("CPU", 0), node.get("GPU", 0) // _GPU_SHARE)) for node in nodes)
+    on_gpus = sum(int(min(node.get("CPU", 0), node.get("GPU", 0) // _GPU_SHARE)) for node in alive_nodes())
     if on_gpus:
         return _Room(min(most, on_gpus), _GPU_SHARE, 0)
     pixels = LONGEST * job.settings.size**2
     memory = _WORKER_BYTES + 2 * job.weights.path.stat().st_size + _PIXEL_BYTES * pixels
-    workers = sum(int(min(node.get("CPU", 0), node.get("memory", 0) // memory)) for node in nodes)
-    # Where there is too little memory even for one, it has to try.
-    return _Room(min(most, workers), 0, memory) if workers else _Room(1, 0, 0)
+    workers, claimed = workers_on_cpus(most, memory)
+    return _Room(workers, 0, claimed)

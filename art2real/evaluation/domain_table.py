@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from art2real.evaluation.domain_shift import DomainShift
-from art2real.evaluation.evaluate import figure, small
 from art2real.evaluation.shift import Shift
+from art2real.evaluation.text_table import aligned, figure, small
 
 
 def as_csv(result: DomainShift) -> str:
@@ -38,7 +37,7 @@ def as_text(result: DomainShift) -> str:
         table = [
             [row.set, f"{row.images:,}", f"{row.photos:,}", *cells(row)] for row in (*each.rows, each.halves)
         ]
-        lines += [*_aligned([head, *table]), ""]
+        lines += [*aligned([head, *table]), ""]
     lines.append(
         "The probe tells a set from photos: 0.5 is chance, 1 every image. MMD and Fréchet: less is nearer."
     )
@@ -54,12 +53,3 @@ def cells(row: Shift) -> tuple[str, str, str, str]:
         f"{small(row.mmd.squared)} ({row.mmd.p:.3f})",
         f"{probe.accuracy:.3f} [{probe.low:.3f}, {probe.high:.3f}]",
     )
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return [
-        f"  {row[0].ljust(widths[0])}  "
-        + "  ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in table
-    ]

@@ -11,6 +11,7 @@ from typing import Any
 from art2real.evaluation.features import Features
 from art2real.evaluation.scores import Measures, Score, check_enough, score
 from art2real.evaluation.sets import ImageSet
+from art2real.evaluation.text_table import aligned, figure, small
 from art2real.evaluation.weights import Weights
 
 LEVELS = ("2048", "768", "192")
@@ -170,7 +171,7 @@ def as_text(evaluation: Evaluation) -> str:
                 [row.set.name, f"{row.scores[0].images:,}", *(cell(each) for each in row.scores)]
                 for row in rows
             ]
-            lines += [*_aligned(table), ""]
+            lines += [*aligned(table), ""]
     return "\n".join([*lines, *(f"Note: {note}." for note in evaluation.notes)]).rstrip()
 
 
@@ -198,29 +199,6 @@ CELLS: dict[str, Callable[[Score], str]] = {
     "FD∞": infinity_cell,
 }
 """The measures with the cell that shows each."""
-
-
-def figure(value: float) -> str:
-    """A distance, with as many digits as are worth reading."""
-    if value == 0 or abs(value) >= 10:
-        return f"{value:.1f}"
-    return f"{value:.3g}"
-
-
-def small(value: float) -> str:
-    """A value that is usually far below one."""
-    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return [
-        "  "
-        + "  ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in table
-    ]
 
 
 def _described(features: Features) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Discrepancy:
     """Squared maximum mean discrepancy of two sets."""
 
     squared: float
-    """As `art2real.core.mmd.gaussian_mmd`: unbiased, below zero now and then where the sets are alike."""
+    """As `art2real.core.mmd.mmd_squared`: unbiased, below zero now and then where the sets are alike."""
     p: float
     """Share of random divisions of all rows that are as far apart; never below 1 / (permutations + 1)."""
     permutations: int

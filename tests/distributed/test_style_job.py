@@ -9,31 +9,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from art2real.distributed import style_job
 from art2real.distributed.style_job import stylise_on_cluster
 from art2real.evaluation.style_pairs import StyleSettings
 from art2real.evaluation.style_transfer import plan_transfer, stylise_folder
-from tests.evaluation.style_weights import write_style_weights
 from tests.pictures import write_photos
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUICK = StyleSettings(size=16, steps=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    found = write_style_weights(tmp_path_factory.mktemp("weights"))
-    yield found
-    found.path.unlink()
+@pytest.fixture
+def weights(style_weights):
+    return style_weights
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from art2real.core.mmd import gaussian_mmd, median_distance
+from art2real.core.mmd import gaussian_kernel, median_distance, mmd_squared
 from art2real.errors import UserError
 from art2real.evaluation.domain_report import write_domain_shift
 from art2real.evaluation.domain_shift import DomainShift, measure_shift, steps_of
@@ -65,7 +65,8 @@ def test_distances_of_gaussians_are_known():
     assert found.frechet_low < 8 * 0.75**2 < found.frechet_high
     assert found.frechet_matched == pytest.approx(found.frechet, rel=0.05)
     assert 0 < found.frechet_matched_deviation < 0.3
-    assert found.mmd.squared == pytest.approx(gaussian_mmd(ruler.photos, images, 4.0), rel=1e-9)
+    expected = mmd_squared(ruler.photos, images, lambda x, y: gaussian_kernel(x, y, 4.0))
+    assert found.mmd.squared == pytest.approx(expected, rel=1e-9)
     assert found.mmd.p == 1 / 201
     # The best cut between Gaussians d apart tells Phi(d / 2) right; d is 0.75 times the root of 8.
     assert found.probe.accuracy == pytest.approx(0.856, abs=0.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from art2real.core.mmd import gaussian_mmd
+from art2real.core.mmd import gaussian_kernel, mmd_squared
 from art2real.evaluation import permutation
 from art2real.evaluation.permutation import permutation_test
 
@@ -16,7 +16,7 @@ def gaussian(count, *, shift=0.0, seed=0):
 
 def test_the_discrepancy_is_the_plain_one(monkeypatch):
     first, second = gaussian(31), gaussian(17, shift=0.4, seed=1)
-    expected = gaussian_mmd(first, second, 2.5)
+    expected = mmd_squared(first, second, lambda x, y: gaussian_kernel(x, y, 2.5))
     whole = permutation_test(first, second, 2.5, seed=0)
     assert whole.squared == pytest.approx(expected, rel=1e-9)
     monkeypatch.setattr(permutation, "_BLOCK", 7)

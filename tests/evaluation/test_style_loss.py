@@ -24,24 +24,14 @@ from art2real.evaluation.style_loss import (
 )
 from art2real.evaluation.stylist import style_features
 from art2real.evaluation.weights import read_weights
-from tests.evaluation.style_weights import write_style_weights
 from tests.pictures import make_photo
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """So that results are always the same, and other work on the machine makes nobody wait for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    found = write_style_weights(tmp_path_factory.mktemp("weights"))
-    yield found
-    found.path.unlink()
+@pytest.fixture
+def weights(style_weights):
+    return style_weights
 
 
 @pytest.fixture

@@ -23,23 +23,14 @@ from art2real.evaluation.stylist import Stylist
 from tests.evaluation.style_weights import write_style_weights
 from tests.pictures import make_photo, write_photos
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = StyleSettings(size=16, steps=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """So that results are always the same, and other work on the machine makes nobody wait for it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    found = write_style_weights(tmp_path_factory.mktemp("weights"))
-    yield found
-    found.path.unlink()
+@pytest.fixture
+def weights(style_weights):
+    return style_weights
 
 
 @pytest.fixture
