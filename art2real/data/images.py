@@ -16,6 +16,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageFile
 
+from art2real.data.colour import ToSRGB, conversion_of, without_profile
+
 # Only plain raster formats: EPS, for one, would start another program. Older Pillows lack some of them.
 Image.init()
 FORMATS = tuple(
@@ -91,7 +93,7 @@ def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> np.ndar
 
     EXIF orientation is applied, transparency is laid over white, 16-bit and float values are scaled to 8 bit,
     and of an animation the first frame is taken. The format is told from the content, never from the name.
-    Colour profiles are not applied.
+    Colours are converted to sRGB where an embedded profile says that they are others.
 
     Args:
         source: a path, or the file's bytes.
@@ -104,24 +106,20 @@ def decode(source: Path | bytes, limits: ImageLimits = ImageLimits()) -> np.ndar
     check_bytes(len(content), limits)
     # Some packages switch this on for the whole process; half a photo with a grey rest must not get in.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage("too_many_pixels", f"far more than {limits.max_pixels} pixels") from None
-    except Exception:  # parsers of hostile bytes raise nearly anything
-        raise BadImage("not_an_image", "not in an image format that can be read") from None
-    with image:
+    with _opened(content, limits) as image:
         _check_size(image.width, image.height, limits)
         try:
+            to_srgb = conversion_of(image)
             pixels = _ordinary_jpeg(content, image)
             if pixels is None:
                 image.load()  # of a TIFF this turns it upright, and forgets that it had to be turned
             turn = _turn(image)
-            if pixels is None:
-                pixels = np.asarray(_to_rgb(image if turn is None else image.transpose(turn)))
-            elif turn is not None:
-                pixels = np.asarray(Image.fromarray(pixels).transpose(turn))
-            return pixels
+            if pixels is not None and turn is None and to_srgb is None:
+                return pixels
+            upright = image if pixels is None else Image.fromarray(pixels)
+            if turn is not None:
+                upright = upright.transpose(turn)
+            return np.asarray(_to_rgb(upright, to_srgb))
         except BadImage:
             raise
         except Exception as error:
@@ -171,6 +169,19 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
         raise BadImage("too_small", f"{width}x{height} pixels, a side below {limits.min_side}")
 
 
+def _opened(content: bytes, limits: ImageLimits, *, with_profile: bool = True) -> Image.Image:
+    """The image, of which the header has been read."""
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage("too_many_pixels", f"far more than {limits.max_pixels} pixels") from None
+    except Exception:  # parsers of hostile bytes raise nearly anything
+        bare = without_profile(content) if with_profile else None
+    if bare is None:
+        raise BadImage("not_an_image", "not in an image format that can be read")
+    return _opened(bare, limits, with_profile=False)
+
+
 def _damage(error: Exception) -> BadImage:
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return BadImage("truncated", "the file ends before the image does")
@@ -198,7 +209,7 @@ def _ordinary_jpeg(content: bytes, image: Image.Image) -> np.ndarray | None:
         return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, to_srgb: ToSRGB | None) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _scaled(np.asarray(image), 65535).convert("RGB")
     if image.mode in ("I", "F"):
@@ -211,7 +222,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _scaled(values, next((white for white in whites if top <= white), top)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
+        if to_srgb is not None:
+            colours = to_srgb(layer.convert("RGB"))
+            colours.putalpha(layer.getchannel("A"))
+            layer = colours
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    if to_srgb is not None:
+        return to_srgb(image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
