@@ -46,7 +46,7 @@ from art2real.training.parts import make_model, make_pull
 from art2real.training.run_folder import RunFolder
 from art2real.training.samples import grid, write_sheet
 from art2real.training.state import load_state
-from art2real.translation.translate import to_pixels
+from art2real.translation.pixels import to_pixels
 
 SIZE = 64
 LOAD = 72

@@ -14,7 +14,7 @@ from PIL import Image
 from art2real.core.estimators import PatchSource
 from art2real.core.patches import extract
 from art2real.core.scale import Scale
-from art2real.translation.translate import to_pixels
+from art2real.translation.pixels import to_pixels
 
 _GAP = 4
 # Patches of a sheet, real ones beside each, and how large they are shown, in pixels.

@@ -18,15 +18,17 @@ from art2real.translation.checkpoint import (
     read_record,
     write_checkpoint,
 )
+from art2real.translation.exported import is_exported, read_exported
 
 
 def load_generator(path: str | os.PathLike[str]) -> ResNetGenerator:
-    """The generator G (paintings to photos) of a checkpoint, on the CPU, ready to translate.
+    """The generator G (paintings to photos) of a checkpoint or an export, on the CPU, ready to translate.
 
     Where the run averages G's weights (`schedule.ema_decay`), the average is taken.
 
     Args:
-        path: a checkpoint folder, or a run folder, of which the newest checkpoint is taken.
+        path: a checkpoint folder, a run folder, of which the newest checkpoint is taken, or a folder that
+            `art2real-cli export --format safetensors` wrote.
 
     Returns:
         A module in evaluation mode: `[B, 3, H, W]` in [-1, 1] to the same, H and W divisible by 4.
@@ -34,6 +36,8 @@ def load_generator(path: str | os.PathLike[str]) -> ResNetGenerator:
     Raises:
         UserError: there is no checkpoint, or it is damaged.
     """
+    if is_exported(Path(path)):
+        return read_exported(Path(path)).eval().requires_grad_(False)
     folder = find_checkpoint(Path(path))
     record = read_record(folder)
     sizes = network_sizes(folder, record)
@@ -60,6 +64,10 @@ def find_checkpoint(path: Path) -> Path:
     found = checkpoints_of(path)
     if found:
         return found[-1][1]
+    if path.is_file() and path.suffix in (".onnx", ".pt2"):
+        raise UserError(
+            f"{path} is a graph for other programs; give the run, its checkpoint or an export as safetensors"
+        )
     if not path.exists():
         raise UserError(f"checkpoint {path} does not exist; give a run folder, or one of its checkpoints")
     if (path / "config.yaml").is_file():
