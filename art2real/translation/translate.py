@@ -1,187 +1,220 @@
-"""Images through a generator: any size in, the same size out."""
+"""Paintings to photos, file by file: what is to be made, and making it."""
 
 from __future__ import annotations
 
-import glob
-import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
-from art2real.core.patches import to_signed
-from art2real.data.corpus import list_images
-from art2real.data.images import BadImage, ImageLimits, decode
+from art2real.data.lock import sole_builder
+from art2real.data.sources import Entry
+from art2real.data.sources.places import is_local, local_path
 from art2real.errors import UsageError, UserError
-from art2real.translation.weights import load_generator
+from art2real.translation.encode import FORMATS, QUALITY
+from art2real.translation.exported import is_exported
+from art2real.translation.inputs import find_images
+from art2real.translation.job import SIDE_BY_SIDE, DoPictures, Model, Picture, TranslationJob, weights_sha256
+from art2real.translation.outputs import name_results
+from art2real.translation.sizes import planned_size
+from art2real.translation.translations import Made, go_on, read_made
+from art2real.translation.translator import REMNANTS, in_process
+from art2real.translation.weights import find_checkpoint, load_generator
 
-FORMATS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-"""Output formats and the suffix of their files."""
 
-MAX_PIXELS = 2**23
-"""Largest image translated in one piece: the published generator takes 1 KiB of memory a pixel."""
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be made."""
 
-_LIMITS = ImageLimits(min_side=1, max_pixels=MAX_PIXELS)
-_MULTIPLE = 4
-# Two halvings, and then a padding of one pixel by reflection needs a neighbour.
-_LEAST = 8
-_QUALITY = 95
+    job: TranslationJob
+    pictures: tuple[Picture, ...]
+    """All images, in the order in which they were named; of some nothing may be missing."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Folders, shards and rows of lists that could not be read, and why."""
+
+    @property
+    def to_do(self) -> list[Picture]:
+        """The images of which something is missing, those of one size together, large ones last."""
+        missing = [picture for picture in self.pictures if picture.missing]
+        return sorted(missing, key=lambda each: (each.pixels or 0, each.size or (0, 0)))
 
 
 @dataclass(frozen=True)
 class Translated:
-    """What `translate_files` did."""
+    """What `run_plan` did."""
 
-    files: tuple[tuple[Path, Path], ...]
-    """Source and result of each translated image."""
-    skipped: tuple[tuple[Path, str], ...]
+    made: int
+    """Images translated by this call."""
+    kept: int
+    """Images whose results were there already."""
+    files: tuple[tuple[str, Path], ...]
+    """Source and result of each translation, made or kept."""
+    skipped: tuple[tuple[str, str], ...]
     """Each file that was left out, and why."""
     seconds: float
 
 
-def translate_image(generator: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """G(image), of the same size, uint8 `[H, W, 3]`.
-
-    The right and lower border are padded by reflection to a size that the generator can halve twice, and the
-    result is cropped back.
-
-    Args:
-        generator: `[1, 3, H, W]` in [-1, 1] -> the same, on any device.
-        pixels: RGB, uint8 `[H, W, 3]`.
-    """
-    height, width = pixels.shape[:2]
-    padding = [(0, max(_LEAST, -(-side // _MULTIPLE) * _MULTIPLE) - side) for side in (height, width)]
-    # np.pad reflects as often as it takes, for images smaller than their padding.
-    padded = np.pad(pixels, (*padding, (0, 0)), mode="reflect")
-    weight = next(generator.parameters(), None)
-    signed = to_signed(torch.from_numpy(padded).permute(2, 0, 1)[None])
-    with torch.inference_mode():
-        out = generator(signed if weight is None else signed.to(weight.device))
-    return to_pixels(out)[0, :height, :width]
-
-
-def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """`[B, 3, H, W]` in [-1, 1] -> uint8 `[B, H, W, 3]`; what is outside is clipped, NaN is black."""
-    values = images.detach().float().cpu().nan_to_num(-1.0).add(1.0).mul(127.5).round_().clamp_(0, 255)
-    return values.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-def translate_files(
+def plan_translation(
     inputs: Sequence[str],
-    checkpoint: Path,
+    checkpoints: Mapping[str, Path],
     out: Path,
     *,
     image_format: str = "png",
-    device: torch.device | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    on_skip: Callable[[Path, str], None] = lambda path, reason: None,
-) -> Translated:
-    """Translates images and writes them into a folder under their own names.
+    quality: int | None = None,
+    side_by_side: bool = False,
+    overwrite: bool = False,
+    anonymous: bool = False,
+) -> Plan:
+    """Finds images, names their results, and sees what an earlier call has made; writes nothing.
 
     Args:
-        inputs: images, folders (with their sub-folders, which are kept) and glob patterns.
-        checkpoint: as `load_generator` takes it.
-        out: folder for the results; made where it is missing. A result of an earlier call is replaced.
-        image_format: `png` (lossless), `jpeg` or `webp` (quality 95).
-        device: where to compute; None: the first GPU, or the CPU.
-        on_progress: called with images done and all images.
+        inputs: see `find_images`.
+        checkpoints: what `load_generator` takes, by name. The results of one go into `out`, those of several
+            into a folder for each name.
+        out: folder for the results, new or of an earlier call. A file that is in the way of a result is
+            replaced, an input never.
+        image_format: a key of `FORMATS`.
+        quality: 1 to 100, of jpeg and webp; None: 95.
+        side_by_side: whether each image is also shown beside its translations, in `out`/side-by-side.
+        overwrite: whether results that are there are made anew.
+        anonymous: whether object stores are asked without credentials.
+
+    Raises:
+        UserError: no input, no image, no checkpoint.
+        UsageError: the results would replace inputs or each other, or png is given a quality.
+    """
+    if quality is not None and image_format == "png":
+        raise UsageError(f"quality {quality}: png keeps every value; choose jpeg or webp")
+    if side_by_side and len(checkpoints) > 1 and SIDE_BY_SIDE in checkpoints:
+        raise UsageError(f"a checkpoint cannot be called {SIDE_BY_SIDE}: that is the folder of the pictures")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; choose another --out")
+    found, unreadable = find_images(inputs, out, anonymous=anonymous)
+    names = name_results(found, FORMATS[image_format])
+    models = tuple(_model(name, path) for name, path in checkpoints.items())
+    quality = None if image_format == "png" else quality or QUALITY
+    job = TranslationJob(out, models, image_format, quality, side_by_side, anonymous)
+    pictures = [
+        Picture(each.entry, each.shown, _modified(each.entry), str(name), planned_size(each.entry), ())
+        for each, name in zip(found, names, strict=True)
+    ]
+    _check_apart(job, pictures)
+    made = {} if overwrite else read_made(out)
+    planned = tuple(replace(each, missing=tuple(_missing(job, each, made))) for each in pictures)
+    return Plan(job, planned, tuple(unreadable))
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    do_pictures: DoPictures = in_process,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_skip: Callable[[str, str], None] = lambda source, reason: None,
+) -> Translated:
+    """Makes what is missing; each result is there whole or not at all, and is kept if the rest fails.
+
+    Args:
+        plan: see `plan_translation`.
+        do_pictures: who makes it: this process, or a cluster (`art2real.distributed.translate_job`).
+        on_progress: called with images that are done, by this call or an earlier one, and all.
         on_skip: called with each file that is left out, and why.
 
     Raises:
-        UserError: no input, no checkpoint, nothing that could be translated.
-        UsageError: the results would replace the inputs.
+        UserError: results cannot be written, another process writes into the folder, or there is no result.
     """
     begun = time.perf_counter()
-    plan = plan_outputs(inputs, out, FORMATS[image_format])
-    if device is None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator = load_generator(checkpoint).to(device)
-    done: list[tuple[Path, Path]] = []
-    skipped: list[tuple[Path, str]] = []
-    for number, (source, target) in enumerate(plan, 1):
-        try:
-            _save(translate_image(generator, decode(source, _LIMITS)), target, image_format)
-        except BadImage as error:
-            skipped.append((source, f"{error.cause}: {error.detail}"))
-            on_skip(*skipped[-1])
-        except OSError as error:
-            raise UserError(f"{target} cannot be written: {error.strerror or error}") from None
-        else:
-            done.append((source, target))
-        on_progress(number, len(plan))
-    if not done:
-        path, reason = skipped[0]
-        raise UserError(f"none of the {len(skipped)} images could be translated; {path}: {reason}")
-    return Translated(tuple(done), tuple(skipped), time.perf_counter() - begun)
+    out, to_do, total = plan.job.out, plan.to_do, len(plan.pictures)
+    skipped: list[tuple[str, str]] = []
+    failed: set[str] = set()
 
+    def skip(source: str, reason: str) -> None:
+        skipped.append((source, reason))
+        on_skip(source, reason)
 
-def plan_outputs(inputs: Sequence[str], out: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """Each image that the inputs name, once, with the file that its translation goes to.
-
-    Images of a folder keep their place below it. Where two images would get one file, all of that name keep
-    the name of their folder as well, and where that does not tell them apart, a number is added.
-
-    Raises:
-        UserError: an input that does not exist, a folder without images.
-        UsageError: a result would replace an input.
-    """
-    sources: dict[Path, tuple[str, PurePosixPath]] = {}
-    for root, relative, path in _expand(inputs, out):
-        sources.setdefault(path.resolve(), (root, relative))
-    names = [relative.with_suffix(suffix) for _, relative in sources.values()]
-    clashing = _repeated(names)
-    taken: set[PurePosixPath] = set()
-    plan = []
-    for (source, (root, _)), name in zip(sources.items(), names, strict=True):
-        wanted = PurePosixPath(root) / name if name in clashing and root else name
-        unique, number = wanted, 2
-        while unique in taken:
-            unique, number = wanted.with_stem(f"{wanted.stem}-{number}"), number + 1
-        taken.add(unique)
-        target = out / unique
-        if target.resolve() in sources:
-            raise UsageError(f"--out {out} would replace {target}, which is an input; choose another folder")
-        plan.append((source, target))
-    return plan
-
-
-def _expand(inputs: Sequence[str], out: Path) -> Iterable[tuple[str, PurePosixPath, Path]]:
-    """Name of the folder, path below it, and path of each image."""
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            # The results of an earlier call may lie inside of the folder.
-            for relative in list_images(path, leave_out=out):
-                yield path.resolve().name, PurePosixPath(relative), path / relative
-        elif path.is_file():
-            yield path.resolve().parent.name, PurePosixPath(path.name), path
-        else:
-            # Path.glob takes no absolute pattern.
-            matches = glob.glob(text, recursive=True)  # noqa: PTH207
-            found = sorted(Path(name) for name in matches if Path(name).is_file())
-            if not found:
-                raise UserError(f"{text}: there is no such image, folder or pattern with a match")
-            yield from ((file.resolve().parent.name, PurePosixPath(file.name), file) for file in found)
-
-
-def _repeated(names: Sequence[PurePosixPath]) -> set[PurePosixPath]:
-    return {name for name, count in Counter(names).items() if count > 1}
-
-
-def _save(pixels: np.ndarray, target: Path, image_format: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    image = Image.fromarray(pixels)
+    for source, why in plan.unreadable:
+        skip(source, f"unreadable: {why}")
     try:
-        if image_format == "png":
-            image.save(temporary, format="PNG")
-        else:
-            image.save(temporary, format=image_format.upper(), quality=_QUALITY)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        with sole_builder(out):
+            _remove_remnants(out)
+            go_on(out, forget=[result for picture in to_do for result in picture.missing])
+            kept = total - len(to_do)
+            on_progress(kept, total)
+            with closing(do_pictures(plan.job, to_do)) as arriving:
+                for done, (picture, reason) in enumerate(arriving, kept + 1):
+                    if reason:
+                        failed.add(picture.name)
+                        skip(picture.shown, reason)
+                    on_progress(done, total)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
+    there = [picture for picture in plan.pictures if picture.name not in failed]
+    if not there:
+        source, reason = skipped[len(plan.unreadable)]
+        raise UserError(f"none of the {total} images could be translated; {source}: {reason}")
+    files = tuple(
+        (picture.shown, out / plan.job.result(model, picture.name))
+        for picture in there
+        for model in plan.job.models
+    )
+    seconds = time.perf_counter() - begun
+    return Translated(len(to_do) - len(failed), kept, files, tuple(skipped), seconds)
+
+
+def _model(name: str, path: Path) -> Model:
+    if not is_exported(path):
+        path = find_checkpoint(path)  # of a run, the newest now
+    generator = load_generator(path)
+    width = next(generator.parameters()).shape[0]
+    return Model(name, path, weights_sha256(generator), width)
+
+
+def _modified(entry: Entry) -> int:
+    if not is_local(entry.file):
+        return 0
+    try:
+        return Path(local_path(entry.file)).stat().st_mtime_ns
+    except (OSError, ValueError):  # whoever reads it says what is wrong
+        return 0
+
+
+def _check_apart(job: TranslationJob, pictures: Sequence[Picture]) -> None:
+    """Refuses results that would replace an input, or a picture of another image."""
+    inputs = {
+        str(Path(local_path(picture.entry.file)).resolve())
+        for picture in pictures
+        if is_local(picture.entry.file) and "\0" not in picture.entry.file
+    }
+    results = [result for picture in pictures for result in job.results(picture)]
+    for result in results:
+        target = job.out / result
+        if str(target.resolve()) in inputs:
+            raise UsageError(
+                f"--out {job.out} would replace {target}, which is an input; choose another folder"
+            )
+    if len(set(results)) < len(results):
+        raise UsageError(
+            f"the images have a folder called {SIDE_BY_SIDE}, the name of the folder of the pictures; rename "
+            "it, or leave these out"
+        )
+
+
+def _missing(job: TranslationJob, picture: Picture, made: Mapping[str, tuple[Made, int]]) -> list[str]:
+    """The results that are not there, or were made from something else."""
+    missing = []
+    for result, wanted in job.results(picture).items():
+        there, size = made.get(result, (None, -1))
+        try:
+            if there != wanted or (job.out / result).stat().st_size != size:
+                missing.append(result)
+        except (OSError, ValueError):
+            missing.append(result)
+    return missing
+
+
+def _remove_remnants(out: Path) -> None:
+    """Removes what processes left behind that were killed while they wrote a result."""
+    for path in out.rglob(REMNANTS):
+        with suppress(OSError):
+            path.unlink()
