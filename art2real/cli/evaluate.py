@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from art2real.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from art2real.evaluation.sets import ImageSet
+    from art2real.translation.job import DoPictures
 
 _PACKAGES = ("torch", "torch-fidelity", "numpy", "scipy", "pillow", "ray")
 
@@ -105,8 +107,8 @@ def command(
         _say_plan(real, given, made, painted, features, as_json)
         return
     begun = time.perf_counter()
-    for each, target in zip(made, translated, strict=True):
-        _translate(each, painted.get(each.artist, painted.get("")), target.folder)
+    if made:
+        _translate_all(made, translated, painted, address)
     _evaluate(
         real,
         [*given, *translated],
@@ -204,18 +206,29 @@ def _result(of: ImageSet, out: Path) -> ImageSet:
     return ImageSet(of.name, folder, of.artist)
 
 
-def _translate(of: ImageSet, paintings: Path | None, target: Path) -> None:
-    from art2real.translation.translate import translate_files
+def _translate_all(
+    made: Sequence[ImageSet], translated: Sequence[ImageSet], painted: dict[str, Path], address: str | None
+) -> None:
+    from art2real.distributed.translate_anywhere import translate_anywhere
+
+    with ExitStack() as stack:
+        do_pictures = translate_anywhere(address, stack)
+        for each, target in zip(made, translated, strict=True):
+            _translate(each, painted.get(each.artist, painted.get("")), target.folder, do_pictures)
+
+
+def _translate(of: ImageSet, paintings: Path | None, target: Path, do_pictures: DoPictures) -> None:
+    from art2real.translation.translate import plan_translation, run_plan
 
     assert paintings is not None
+    plan = plan_translation([str(paintings)], {of.name: of.folder}, target, overwrite=True)
     shutil.rmtree(target, ignore_errors=True)  # what an earlier call translated may be other paintings
     with progress(None, f"paintings translated for {of.label}") as bar:
-        translate_files(
-            [str(paintings)],
-            of.folder,
-            target,
+        run_plan(
+            plan,
+            do_pictures=do_pictures,
             on_progress=bar.update,
-            on_skip=lambda path, reason: click.echo(f"{path} is left out: {reason}", err=True),
+            on_skip=lambda source, reason: click.echo(f"{source} is left out: {reason}", err=True),
         )
 
 

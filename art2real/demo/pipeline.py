@@ -32,7 +32,7 @@ from art2real.index.picture import draw_matches
 from art2real.index.retriever import open_retriever
 from art2real.training.plan import claimed_cpus, plan_run
 from art2real.training.run_folder import RunFolder
-from art2real.translation.translate import translate_files
+from art2real.translation.translate import plan_translation, run_plan
 
 if TYPE_CHECKING:
     from art2real.distributed.train_job import TrainingResult
@@ -108,9 +108,10 @@ def run_demo(
     if not result.finished:
         raise UserError(f"the demo was stopped at step {result.step} of {result.total}; start it again")
     with clock.stage("translation", "translate the paintings of the report"):
-        translate_files(
-            [str(samples.held_out)], result.checkpoint, out / "translations", on_progress=on_progress
+        plan = plan_translation(
+            [str(samples.held_out)], {"demo": result.checkpoint}, out / "translations", overwrite=True
         )
+        run_plan(plan, on_progress=on_progress)
     with clock.stage("distances", "compare with the true photos, find the patches behind an image"):
         triples = load_triples(samples, out / "translations")
         distances = measure(triples)

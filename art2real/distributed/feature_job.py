@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,7 +13,7 @@ import torch
 
 from art2real.data.corpus import printable
 from art2real.distributed.data_rows import rows_as_made, work_on_rows
-from art2real.distributed.room import alive_nodes, workers_on_cpus
+from art2real.distributed.room import workers_on_gpus_or_cpus
 from art2real.errors import UserError
 from art2real.evaluation.feature_part import FeaturePart
 from art2real.evaluation.feature_task import FeatureTask, do_task
@@ -47,7 +46,8 @@ def extract_on_cluster(
     if not tasks:
         return
     work_on_rows()
-    room = _room(min(len(tasks), workers or len(tasks)), tasks[0].weights.path)
+    memory = _WORKER_BYTES + 2 * tasks[0].weights.path.stat().st_size
+    room = workers_on_gpus_or_cpus(min(len(tasks), workers or len(tasks)), memory)
     rows = [{"task": _absolute(task).to_json()} for task in tasks]
     # Tasks of Ray rather than actors: these print an error of Ray's own about their restarts. A process does
     # one task after the other, on a GPU too (max_calls).
@@ -110,29 +110,6 @@ def _do(task: FeatureTask, device: torch.device, attempts: Any) -> tuple[bytes, 
 def _network(weights: Weights, device: torch.device) -> FeatureNetwork:
     """The network that this process computes with: loaded for its first task."""
     return make_network(weights, device)
-
-
-@dataclass(frozen=True)
-class _Room:
-    """How many workers there are room for, and what each claims."""
-
-    workers: int
-    cpus: int
-    gpus: int
-    memory: int
-    """Bytes; 0: none is claimed."""
-
-
-def _room(most: int, weights: Path) -> _Room:
-    """Room for at most so many workers on the nodes that are there now."""
-    with_gpus = [node for node in alive_nodes() if node.get("GPU", 0) >= 1]
-    if with_gpus:
-        workers = sum(int(node["GPU"]) for node in with_gpus)
-        # The CPUs decode for the GPU.
-        cpus = min(int(node.get("CPU", 0) // int(node["GPU"])) for node in with_gpus)
-        return _Room(min(most, workers), max(1, cpus), 1, 0)
-    workers, claimed = workers_on_cpus(most, _WORKER_BYTES + 2 * weights.stat().st_size)
-    return _Room(workers, 1, 0, claimed)
 
 
 def _absolute(task: FeatureTask) -> FeatureTask:

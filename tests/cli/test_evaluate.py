@@ -7,12 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from art2real.cli.main import main
-from art2real.config.tree import Networks
-from art2real.core.networks import ResNetGenerator, initialise
-from art2real.translation.weights import save_generator
+from tests.checkpoints import write_checkpoint
 from tests.pictures import write_photos
 
 
@@ -24,9 +21,7 @@ def folders(tmp_path_factory) -> Path:
     (made / "paintings" / "broken.jpg").write_bytes(b"\xff\xd8\xff no more")
     write_photos(made / "one", 1)
     (made / "empty").mkdir()
-    generator = ResNetGenerator(4, 1)
-    initialise(generator, torch.Generator().manual_seed(0))
-    save_generator(generator, Networks(generator_width=4, generator_blocks=1), made / "checkpoint")
+    write_checkpoint(made / "checkpoint")
     return made
 
 

@@ -48,7 +48,10 @@ def _read(file: str, offset: int | None, count: int, limits: ImageLimits, anonym
     except READ_ERRORS as error:
         if not is_local(file) and not of_the_file(error):
             # A photo that was left out because the network was down would be missed for ever.
-            raise UserError(f"{file}: {reason(error)}; what is done is kept: go on with --resume") from None
+            raise UserError(
+                f"{file}: {reason(error)}; what is done is kept: run the command again "
+                "(build-banks: with --resume)"
+            ) from None
         raise BadImage("unreadable", reason(error)) from None
     if len(taken) < count:
         raise BadImage("unreadable", "the file has become shorter since it was listed")

@@ -54,7 +54,7 @@ def test_a_store_that_goes_away_stops_the_build_and_loses_no_photo(s3_endpoint, 
         bucket.put(name, (tmp_path / "photos" / name).read_bytes())
     with begin(bucket.uri(), tmp_path / "bank", SETTINGS) as build:
         server.stop()
-        with pytest.raises(UserError, match=r"good\.jpg.*cannot be reached.*go on with --resume"):
+        with pytest.raises(UserError, match=r"good\.jpg.*cannot be reached.*run the command again"):
             build.run()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
