@@ -28,9 +28,10 @@ FLOORS = {
     "translation": 5,
     "evaluation": 5,
     "study": 5,
-    "distributed": 6,
-    "demo": 7,
-    "cli": 8,
+    "serving": 6,
+    "distributed": 7,
+    "demo": 8,
+    "cli": 9,
 }
 # Heavy or replaceable machinery, and the only rooms that know it.
 ONLY_IN = {

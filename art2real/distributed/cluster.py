@@ -27,7 +27,9 @@ def cores() -> int:
 
 
 @contextmanager
-def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]:
+def session(
+    address: str | None, *, cpus: float | None = None, metrics_port: int | None = None
+) -> Iterator[None]:
     """A Ray cluster for the time of the block.
 
     Args:
@@ -36,6 +38,8 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
             takes work only with a token that is drawn here and lives in this process's environment.
         cpus: CPUs that the work claims at the same time; a local cluster says it has as many, if the machine
             has fewer, so that small machines share their cores instead of waiting forever.
+        metrics_port: where a local cluster shows its metrics to Prometheus, on every interface; None: a free
+            port.
 
     Raises:
         UserError: no cluster answers at `address`.
@@ -60,6 +64,7 @@ def session(address: str | None, *, cpus: float | None = None) -> Iterator[None]
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            _metrics_export_port=metrics_port,
         )
     else:
         try:
@@ -81,6 +86,14 @@ def largest_node_cpus() -> float:
     import ray
 
     return max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+
+
+def cluster_gpus() -> float:
+    """GPUs of the cluster that this process is connected to."""
+    import ray
+
+    gpus: float = ray.cluster_resources().get("GPU", 0.0)
+    return gpus
 
 
 def _knock(address: str) -> None:

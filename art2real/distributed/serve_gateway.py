@@ -1,0 +1,29 @@
+"""The deployment that speaks HTTP. It loads neither torch nor FAISS, so it is there quickly and small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from art2real.distributed.serve_backend import DeployedBackend
+from art2real.distributed.serve_metrics import GatewayMetrics
+from art2real.serving.app import make_app
+from art2real.serving.settings import ServiceSettings
+
+
+class Gateway:
+    """Speaks HTTP; decodes and encodes in threads of its own."""
+
+    def __init__(
+        self, settings: ServiceSettings, translator: DeploymentHandle, explainer: DeploymentHandle | None
+    ) -> None:
+        self._settings = settings
+        self._backend = DeployedBackend(translator, explainer)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return make_app(self._backend, self._settings, GatewayMetrics())
+
+
+GATEWAY: Any = serve.deployment(serve.ingress()(Gateway))
