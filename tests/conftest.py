@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+# Several processes test at the same time: with threads for all cores each, they would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads some of this when it is imported, which a test module may do before any fixture runs.
 os.environ.update(
     RAY_AUTH_MODE="disabled",
@@ -17,6 +19,11 @@ os.environ.update(
     RAY_DATA_DISABLE_PROGRESS_BARS="1",
     RAY_DATA_LOG_LEVEL="WARNING",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first: the last ones, which no other process helps with, are then short."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/distributed/", "tests/cli/")))
 
 
 @pytest.fixture(scope="session")

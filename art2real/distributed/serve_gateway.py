@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 from art2real.distributed.serve_backend import DeployedBackend
 from art2real.distributed.serve_metrics import GatewayMetrics
 from art2real.serving.app import make_app
+from art2real.serving.gate import Places
 from art2real.serving.settings import ServiceSettings
 
 
@@ -21,9 +22,15 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._backend = DeployedBackend(translator, explainer)
+        self._metrics = GatewayMetrics()
+        self._places = Places(settings.max_waiting, self._metrics)
 
     def __serve_build_asgi_app__(self) -> Any:
-        return make_app(self._backend, self._settings, GatewayMetrics())
+        return make_app(self._backend, self._settings, self._metrics, self._places)
+
+    async def close(self) -> None:
+        """Admits no more requests, and waits for those admitted: Serve ends all deployments at once."""
+        await self._places.close(self._settings.timeout_seconds)
 
 
 GATEWAY: Any = serve.deployment(serve.ingress()(Gateway))

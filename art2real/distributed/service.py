@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
@@ -19,6 +20,7 @@ from art2real.distributed.serve_app import APPLICATION, ServeArguments, build
 from art2real.errors import UserError
 
 _READY_SECONDS = 60
+_FLUSH_SECONDS = 1.0
 # Who listens on every interface is asked at this one.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -55,10 +57,18 @@ def running(arguments: ServeArguments, host: str, port: int, *, shut_down: bool)
         _wait_until_ready(host, port)
         yield
     finally:
-        # Requests under way are finished by the first; the second alone would cut their connections.
-        serve.delete(APPLICATION)
+        _finish()
         if shut_down:
             serve.shutdown()
+
+
+def _finish() -> None:
+    """Ends the application when the requests under way have their answers."""
+    with suppress(RayServeException, RayError):  # it did not start, or has died
+        serve.get_app_handle(APPLICATION).close.remote().result()
+        # The answers are with Serve's proxy now, which sends them on.
+        time.sleep(_FLUSH_SECONDS)
+    serve.delete(APPLICATION)
 
 
 def _check_free(host: str, port: int) -> None:

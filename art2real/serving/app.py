@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from art2real import __version__
 from art2real.serving import openapi
 from art2real.serving.backend import Backend
-from art2real.serving.gate import Gate
+from art2real.serving.gate import Gate, Places
 from art2real.serving.health import Readiness
 from art2real.serving.journal import AccessLog, Journal
 from art2real.serving.metrics import Metrics
@@ -26,7 +26,9 @@ from art2real.serving.trace import trace_of
 from art2real.serving.work import Work
 
 
-def make_app(backend: Backend, settings: ServiceSettings, metrics: Metrics) -> FastAPI:
+def make_app(
+    backend: Backend, settings: ServiceSettings, metrics: Metrics, places: Places | None = None
+) -> FastAPI:
     """The service.
 
     A request passes `Journal` (identity, log, figures), CORS where it is on, `Shell` (errors) and `Gate`
@@ -36,11 +38,13 @@ def make_app(backend: Backend, settings: ServiceSettings, metrics: Metrics) -> F
         backend: what translates and explains.
         settings: limits and access.
         metrics: where figures go; its methods are called on the event loop.
+        places: what counts the requests, for who wants to close it; None: its own.
 
     Raises:
         UserError: the access log cannot be opened.
     """
     routes = Routes(backend, settings)
+    places = places or Places(settings.max_waiting, metrics)
     app = FastAPI(
         title="art2real",
         version=__version__,
@@ -71,7 +75,7 @@ def make_app(backend: Backend, settings: ServiceSettings, metrics: Metrics) -> F
                 expose_headers=("Retry-After", "Server-Timing", "X-Request-ID"),
             )
         )
-    app.user_middleware += [Middleware(Shell), Middleware(Gate, settings=settings, metrics=metrics)]
+    app.user_middleware += [Middleware(Shell), Middleware(Gate, settings=settings, places=places)]
     return app
 
 

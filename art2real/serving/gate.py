@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import time
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,16 +16,52 @@ from art2real.serving.settings import ServiceSettings
 
 OPEN = ("/", "/openapi.json", "/health/live", "/health/ready")
 """Paths that ask for no token."""
+_LOOK_SECONDS = 0.05
+
+
+class Places:
+    """How many requests are admitted; none any more once the service is closing."""
+
+    def __init__(self, most: int, metrics: Metrics) -> None:
+        self._most = most
+        self._metrics = metrics
+        self._taken = 0
+        self._closing = False
+
+    def take(self) -> None:
+        """Admits a request.
+
+        Raises:
+            Problem: 503, there is no place.
+        """
+        if self._closing:
+            raise try_again("unavailable", "the service is stopping; try again later", 5)
+        if self._taken >= self._most:
+            raise try_again("busy", "too many requests are waiting; try again later", 1)
+        self._count(1)
+
+    def leave(self) -> None:
+        self._count(-1)
+
+    async def close(self, seconds: float) -> None:
+        """Admits no more, and waits until those admitted have their answers, at most so long."""
+        self._closing = True
+        end = time.monotonic() + seconds
+        while self._taken and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _count(self, change: int) -> None:
+        self._taken += change
+        self._metrics.waiting(self._taken)
 
 
 class Gate:
     """Checks a request by its head alone."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, places: Places) -> None:
         self._app = app
         self._settings = settings
-        self._metrics = metrics
-        self._admitted = 0
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,18 +74,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         _check_length(headers, self._settings.max_bytes)
-        if self._admitted >= self._settings.max_waiting:
-            raise try_again("busy", "too many requests are waiting; try again later", 1)
-        self._count(1)
+        self._places.take()
         try:
             # The place is kept until the client has taken the answer: answers take memory too.
             await self._app(scope, receive, send)
         finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        self._admitted += change
-        self._metrics.waiting(self._admitted)
+            self._places.leave()
 
 
 def _check_token(headers: Headers, token: str) -> None:

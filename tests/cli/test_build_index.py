@@ -91,6 +91,7 @@ def test_sizes_are_decimal(text: str, count: int) -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 def test_appended_photos_are_added_and_drift_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

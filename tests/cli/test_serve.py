@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -9,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import httpx
@@ -79,24 +79,31 @@ def test_it_serves_until_it_is_told_to_stop_and_finishes_what_it_began(tmp_path,
         out = io.BytesIO()
         Image.fromarray(make_photo(0, 1400, 1300)).save(out, format="PNG", compress_level=1)
         assert httpx.post(f"{url}/v1/translate", content=out.getvalue()).status_code == 401
-        answers = []
-
-        def ask():
-            bearer = {"Authorization": "Bearer open-sesame"}
-            answers.append(
-                httpx.post(f"{url}/v1/translate", content=out.getvalue(), headers=bearer, timeout=60)
-            )
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        time.sleep(0.3)
+        # Half of a request is there when it is told to stop, the other half comes later.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.putrequest("POST", "/v1/translate?format=webp")
+        for name, value in (
+            ("Authorization", "Bearer open-sesame"),
+            ("Content-Type", "image/png"),
+            ("Content-Length", str(len(out.getvalue()))),
+        ):
+            connection.putheader(name, value)
+        connection.endheaders()
+        half = len(out.getvalue()) // 2
+        connection.send(out.getvalue()[:half])
+        time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
-        asking.join()
-        assert answers[0].status_code == 200
-        assert Image.open(io.BytesIO(answers[0].content)).size == (1300, 1400)
+        time.sleep(3.0)
+        connection.send(out.getvalue()[half:])
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert Image.open(io.BytesIO(answer.read())).size == (1300, 1400)
         rest = process.communicate(timeout=60)[1]
         assert process.returncode == 0
         assert rest == "stopping: requests under way are finished\n"
-        assert [json.loads(each)["status"] for each in log.read_text().splitlines()] == [200, 401, 200]
+        lines = [json.loads(each) for each in log.read_text().splitlines()]
+        # Before it says that it serves, the command asks whether the model answers.
+        assert {each["path"] for each in lines[:-3]} == {"/health/ready"}
+        assert [each["status"] for each in lines[-3:]] == [200, 401, 200]
     finally:
         process.kill()

@@ -135,6 +135,7 @@ def test_a_stopped_run_whose_index_actors_are_killed_equals_a_run_without_ray(fo
     assert load_generator(run.path)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_two_train_as_one_with_twice_the_batch(folder):
     steps = 150
     config = tiny_config(
@@ -165,7 +166,7 @@ def test_a_killed_worker_is_replaced_and_two_train_as_one_with_twice_the_batch(f
         assert losses_of(run)[step] == pytest.approx(alone[step], rel=1e-3), step
 
 
-@pytest.mark.parametrize("on_missing_shard", ["error", "skip"])
+@pytest.mark.parametrize("on_missing_shard", ["error", pytest.param("skip", marks=pytest.mark.slow)])
 def test_a_shard_that_is_lost_for_good(folder, bank, tmp_path, on_missing_shard):
     spoiled = shutil.copytree(bank.path, tmp_path / "bank")
     config = tiny_config(
