@@ -28,6 +28,7 @@ COMMANDS = {
     "style-transfer": "Stylise photos by paintings (Gatys), the baseline.",
     "evaluate": "How near sets of images are to photos: FID, KID and FD∞ at three levels.",
     "domain-shift": "How far sets of images are from photos, in features of photo-trained networks.",
+    "study": "Ask people which pictures they choose: design, page and report of a study.",
 }
 
 

@@ -7,7 +7,7 @@ import io
 
 from art2real.evaluation.domain_shift import DomainShift
 from art2real.evaluation.shift import Shift
-from art2real.evaluation.text_table import aligned, figure, small
+from art2real.pages.text_table import aligned, figure, small
 
 
 def as_csv(result: DomainShift) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from art2real.evaluation.features import Features
 from art2real.evaluation.scores import Measures, Score, check_enough, score
 from art2real.evaluation.sets import ImageSet
-from art2real.evaluation.text_table import aligned, figure, small
 from art2real.evaluation.weights import Weights
+from art2real.pages.text_table import aligned, figure, small
 
 LEVELS = ("2048", "768", "192")
 """Final pooling, before the auxiliary classifier, second max pooling."""

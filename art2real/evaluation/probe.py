@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from art2real.core.proportions import wilson
+
 REPEATS, FOLDS = 5, 5
 
 # Of 95 %, in standard deviations.
@@ -90,11 +92,9 @@ def _told(rows: np.ndarray, is_second: np.ndarray, folds: int, state: int) -> np
 
 def _interval(shares: np.ndarray, counts: np.ndarray, more: float) -> tuple[float, float]:
     """Around the mean of two independent shares of `counts` trials; `more`: half width that comes on top."""
-    spread = _Z**2 / counts
-    centre = (shares + spread / 2) / (1 + spread)
-    half = np.sqrt(shares * (1 - shares) * spread + spread**2 / 4) / (1 + spread)
-    below = np.linalg.norm((shares - (centre - half)) / 2)
-    above = np.linalg.norm((centre + half - shares) / 2)
+    lows, highs = wilson(shares, counts, _Z)
+    below = np.linalg.norm((shares - lows) / 2)
+    above = np.linalg.norm((highs - shares) / 2)
     mean = shares.mean()
     low, high = mean - np.hypot(below, more), mean + np.hypot(above, more)
     return max(float(low), 0.0), min(float(high), 1.0)

@@ -1,0 +1,1 @@
+"""The human study: which picture looks more real, asked of people."""
