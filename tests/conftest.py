@@ -37,6 +37,7 @@ def ray_cluster() -> Iterator[None]:
         object_store_memory=256 * 2**20,
         include_dashboard=False,
         log_to_driver=False,
+        labels={"role": "tests"},
     )
     yield
     ray.shutdown()

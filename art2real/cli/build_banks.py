@@ -102,7 +102,7 @@ def command(
 
     mode = _mode(append, resume, overwrite)
     check_target(out, mode)
-    settings = _settings(out, mode, **chosen)
+    settings = settings_of(out, mode, **chosen)
     source = open_source(photos, columns=_columns(columns), leave_out=out, anonymous=anonymous)
     if dry_run:
         _say_plan(source, out, settings, as_json)
@@ -125,7 +125,7 @@ def _mode(append: bool, resume: bool, overwrite: bool) -> Mode:
     return "append" if append else "resume" if resume else "overwrite" if overwrite else "new"
 
 
-def _settings(
+def settings_of(
     out: Path,
     mode: Mode,
     *,

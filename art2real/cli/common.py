@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from art2real.cli.pace import Pace
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Seconds between progress lines where there is no terminal to draw a bar on.
-_LINE_INTERVAL = 10.0
+LINE_INTERVAL = 10.0
 
 
 def json_option(command: Command) -> Command:
@@ -65,7 +66,7 @@ def human_seconds(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Reached:
+class Reached:
     """Where the work stands. `seconds` are those left, or those it took once it is finished."""
 
     done: float
@@ -82,7 +83,7 @@ class _Reached:
 class Progress:
     """How far a long piece of work has come; `update` may be called as often as one likes."""
 
-    def __init__(self, total: float | None, pace: Pace, show: Callable[[_Reached], None]) -> None:
+    def __init__(self, total: float | None, pace: Pace, show: Callable[[Reached], None]) -> None:
         self._total = total
         self._pace = pace
         self._show = show
@@ -93,10 +94,10 @@ class Progress:
         pace = self._pace
         pace.update(done)
         if done == self._total:
-            reached = _Reached(done, self._total, pace.average(), pace.took, note)
+            reached = Reached(done, self._total, pace.average(), pace.took, note)
         else:
             left = None if self._total is None else pace.left(self._total)
-            reached = _Reached(done, self._total, pace.rate(), left, note)
+            reached = Reached(done, self._total, pace.rate(), left, note)
         self._show(reached)
 
 
@@ -118,10 +119,10 @@ def progress(
         with _bar(label, total, amount, speed) as show:
             yield Progress(total, Pace(clock), show)
     else:
-        yield Progress(total, Pace(clock), _Lines(label, amount, speed, clock))
+        yield Progress(total, Pace(clock), show_lines.get()(label, amount, speed, clock))
 
 
-_Format = Callable[[float], str]
+Format = Callable[[float], str]
 
 
 def _grouped(number: float) -> str:
@@ -134,8 +135,8 @@ def _two_digits(rate: float) -> str:
 
 @contextmanager
 def _bar(
-    label: str, total: float | None, amount: _Format, speed: _Format
-) -> Iterator[Callable[[_Reached], None]]:
+    label: str, total: float | None, amount: Format, speed: Format
+) -> Iterator[Callable[[Reached], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as RichProgress
@@ -156,7 +157,7 @@ def _bar(
     with RichProgress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, words="")
 
-        def show(reached: _Reached) -> None:
+        def show(reached: Reached) -> None:
             words = [amount(reached.done) + ("" if reached.total is None else f"/{amount(reached.total)}")]
             if reached.rate is not None:
                 words.append(f"{speed(reached.rate)}/s")
@@ -169,20 +170,20 @@ def _bar(
         yield show
 
 
-class _Lines:
-    """Progress as lines of text, at most one every `_LINE_INTERVAL` seconds, and one at the end."""
+class Lines:
+    """Progress as lines of text, at most one every `LINE_INTERVAL` seconds, and one at the end."""
 
-    def __init__(self, label: str, amount: _Format, speed: _Format, clock: Callable[[], float]) -> None:
+    def __init__(self, label: str, amount: Format, speed: Format, clock: Callable[[], float]) -> None:
         self._label, self._amount, self._speed, self._clock = label, amount, speed, clock
         self._last = clock()
 
-    def __call__(self, reached: _Reached) -> None:
+    def __call__(self, reached: Reached) -> None:
         now = self._clock()
-        if reached.finished or now - self._last >= _LINE_INTERVAL:
+        if reached.finished or now - self._last >= LINE_INTERVAL:
             self._last = now
             click.echo(f"{self._label}: {self._words(reached)}", err=True)
 
-    def _words(self, reached: _Reached) -> str:
+    def _words(self, reached: Reached) -> str:
         words = self._amount(reached.done)
         if reached.total is not None:
             words += f" of {self._amount(reached.total)}"
@@ -193,3 +194,9 @@ class _Lines:
         if reached.seconds is not None and not reached.finished:
             words += f", {human_seconds(reached.seconds)} left"
         return f"{words}, {reached.note}" if reached.note else words
+
+
+show_lines: ContextVar[Callable[[str, Format, Format, Callable[[], float]], Callable[[Reached], None]]] = (
+    ContextVar("show_lines", default=Lines)
+)
+"""How progress is shown where there is no terminal: a job has its own lines."""

@@ -16,7 +16,7 @@ from art2real.errors import UsageError, UserError
 if TYPE_CHECKING:
     from art2real.serving.settings import ServiceSettings
 
-_TOKEN = "ART2REAL_TOKEN"
+_TOKEN = "ART2REAL_TOKEN"  # art2real.serving.settings.TOKEN_VARIABLE, which takes seconds to import
 
 
 @click.command()

@@ -178,6 +178,11 @@ class Cluster(Section):
     index_replicas: int = Field(
         1, ge=1, description="processes that hold the same shards, on different nodes where there are several"
     )
+    index_label: str | None = Field(
+        None,
+        pattern=r"^[^=\s]+=[^=\s]+$",
+        description="KEY=VALUE: a label of the nodes that index actors may be on; none: all nodes",
+    )
     query_timeout: float = Field(
         120.0,
         gt=0,

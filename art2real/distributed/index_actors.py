@@ -120,6 +120,7 @@ def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) 
         max_task_retries=0,  # who asks knows the time limit and the other replicas
         concurrency_groups={"rows": 1, "health": 1},
         scheduling_strategy="SPREAD",
+        label_selector=dict([cluster.index_label.split("=")]) if cluster.index_label else None,
     )(IndexActor)
     shards = range(len(manifest.parts))
     count = min(cluster.index_actors or len(shards), len(shards))
@@ -151,7 +152,8 @@ def _wait_until_loaded(handles: Sequence[Any]) -> list[list[np.ndarray]]:
     except ray.exceptions.GetTimeoutError:
         raise UserError(
             f"the index actors did not start within {_START_SECONDS:.0f} seconds: the cluster has no room "
-            f"for {len(handles)} of them; give it more CPUs or GPUs, or let each claim less"
+            f"for {len(handles)} of them; give it more CPUs or GPUs, let each claim less, or look at "
+            "cluster.index_label"
         ) from None
     except ray.exceptions.RayActorError as error:
         raise UserError(

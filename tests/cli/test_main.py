@@ -77,7 +77,7 @@ def test_every_listed_command_exists_and_explains_itself(name, capsys):
 
 
 def test_results_go_to_standard_output_and_progress_does_not(capsys, monkeypatch):
-    monkeypatch.setattr("art2real.cli.common._LINE_INTERVAL", 0.0)
+    monkeypatch.setattr("art2real.cli.common.LINE_INTERVAL", 0.0)
     with progress(3, "photos") as bar:
         for done in range(1, 4):
             bar.update(done, note="busy")

@@ -90,6 +90,15 @@ def test_a_damaged_shard_is_named_at_the_start(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_actors_are_only_on_nodes_with_the_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = make_bank(tmp_path, photos=4)
+    index_bank(bank, NARROW, request("Flat"))
+    start_index_actors(bank.path, [NARROW], Cluster(index_label="role=tests")).stop()
+    monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 2.0)
+    with pytest.raises(UserError, match=r"did not start within 2 seconds.*cluster\.index_label"):
+        start_index_actors(bank.path, [NARROW], Cluster(index_label="role=others"))
+
+
 def test_actors_of_an_older_index_are_refused(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, photos=4)
     index_bank(bank, NARROW, request("IVF4,Flat"))

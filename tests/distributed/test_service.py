@@ -16,12 +16,14 @@ import pytest
 import ray
 import yaml
 from PIL import Image
+from starlette.testclient import TestClient
 
 from art2real.errors import UserError
 from art2real.translation.image import translate_image
 from art2real.translation.weights import load_generator
 from tests.checkpoints import write_checkpoint
 from tests.pictures import make_photo
+from tests.strict import unknown_keys
 
 CONFIG = Path(__file__).parents[2] / "configs" / "serve.yaml"
 
@@ -210,13 +212,21 @@ def test_the_configuration_file_has_no_unknown_keys():
     written = yaml.safe_load(CONFIG.read_text())
     understood = ServeDeploySchema.model_validate(written).model_dump(exclude_unset=True)
 
-    def unknown(given, known, at=""):
-        if isinstance(given, dict) and isinstance(known, dict):
-            for key, value in given.items():
-                yield from [f"{at}.{key}"] if key not in known else unknown(value, known[key], f"{at}.{key}")
-        elif isinstance(given, list):
-            for number, (one, other) in enumerate(zip(given, known, strict=True)):
-                yield from unknown(one, other, f"{at}[{number}]")
-
-    assert not list(unknown(written, understood))
+    assert not list(unknown_keys(written, understood))
     ServeArguments.model_validate(written["applications"][0]["args"])
+
+
+def test_the_token_of_a_node_s_environment_is_asked_for(monkeypatch):
+    from art2real.distributed.serve_gateway import Gateway
+    from art2real.serving.settings import ServiceSettings
+
+    def status(settings, **headers):
+        app = Gateway(settings, None, None).__serve_build_asgi_app__()
+        return TestClient(app).get("/v1/nothing", headers=headers).status_code
+
+    monkeypatch.setenv("ART2REAL_TOKEN", "of-the-node")
+    assert status(ServiceSettings()) == 401
+    assert status(ServiceSettings(), Authorization="Bearer of-the-node") == 404
+    assert status(ServiceSettings(token="own"), Authorization="Bearer of-the-node") == 401
+    monkeypatch.delenv("ART2REAL_TOKEN")
+    assert status(ServiceSettings()) == 404

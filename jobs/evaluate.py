@@ -1,0 +1,6 @@
+"""`art2real-cli evaluate` as a job of a Ray cluster, with the same options."""
+
+from art2real.cli.job import run_job
+
+if __name__ == "__main__":
+    run_job("evaluate")
