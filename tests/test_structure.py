@@ -28,6 +28,7 @@ FLOORS = {
     "translation": 5,
     "evaluation": 5,
     "study": 5,
+    "plan": 6,
     "serving": 6,
     "distributed": 7,
     "demo": 8,

@@ -20,6 +20,7 @@ COMMANDS = {
     "build-index": "Build the nearest-neighbour index of a memory bank.",
     "inspect": "Describe, and verify, a memory bank, a run or a checkpoint.",
     "query": "Find the real patches nearest to those of an image.",
+    "plan": "What a bank, its index and a training run will take: memory, disk, time, money.",
     "train": "Train a translation from paintings to photos.",
     "translate": "Translate paintings with a trained checkpoint.",
     "explain": "Which real photos each region of a translated painting was drawn from.",
