@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+# A shell starts what it leaves in the background without Ctrl-C, which tests send to the commands they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Several processes test at the same time: with threads for all cores each, they would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads some of this when it is imported, which a test module may do before any fixture runs.
