@@ -11,7 +11,8 @@ import click
 
 from art2real.cli.common import address_option
 from art2real.cli.named import parse_named
-from art2real.errors import UsageError, UserError
+from art2real.cli.token import read_token
+from art2real.errors import UsageError
 
 if TYPE_CHECKING:
     from art2real.serving.settings import ServiceSettings
@@ -84,7 +85,7 @@ def command(
     from art2real.distributed.cluster import cores, session
 
     models = parse_named(checkpoints, "--checkpoint", "model")
-    service = _settings({**settings, "token": _token(token_file)})
+    service = _settings({**settings, "token": read_token(token_file, "--token-file", _TOKEN)})
     _check(models, bank)
     threads = max(1, cores() // max_replicas)
     # One CPU for the explainer beside those of the models.
@@ -126,20 +127,6 @@ def _settings(chosen: dict[str, Any]) -> ServiceSettings:
         name = str(first["loc"][0])
         option = options.get(name, name.replace("_", "-"))
         raise UsageError(f"--{option} {first['input']}: {first['msg']}") from None
-
-
-def _token(file: Path | None) -> str | None:
-    import os
-
-    if file is None:
-        return os.environ.get(_TOKEN) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--token-file {file} cannot be read: {error}") from None
-    if not token:
-        raise UserError(f"--token-file {file} is empty; write the token into it")
-    return token
 
 
 def _check(models: dict[str, str], bank: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from art2real.cli.common import counted, emit, json_option, progress
 from art2real.cli.named import parse_named
+from art2real.cli.token import read_token
 from art2real.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def serve(
     admin_token_file: Path | None,
 ) -> None:
     """Serve the participants' page until Ctrl-C or SIGTERM; what was answered is kept."""
-    token = _token(admin_token_file)
+    token = read_token(admin_token_file, "--admin-token-file", _TOKEN)
 
     from art2real.study.server import serve_study
 
@@ -269,18 +269,6 @@ def serve(
         open_enrolment=open_enrolment,
         on_ready=lambda address: click.echo(f"serving {study} at {address} (Ctrl-C stops)", err=True),
     )
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(_TOKEN) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UserError(f"--admin-token-file {file} cannot be read: {error}") from None
-    if not token:
-        raise UserError(f"--admin-token-file {file} is empty; write the token into it")
-    return token
 
 
 @command.command(short_help="Say what was chosen, with intervals and tests.")

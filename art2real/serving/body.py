@@ -8,7 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers
 
-from art2real.serving.problems import Problem
+from art2real.pages.problem import Problem
 
 FIELD = "image"
 """The form field that holds the image."""

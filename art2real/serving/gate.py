@@ -9,9 +9,10 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from art2real.pages.problem import Problem
 from art2real.serving.body import FORM_ROOM, is_form
 from art2real.serving.metrics import Metrics
-from art2real.serving.problems import Problem, try_again
+from art2real.serving.problems import try_again
 from art2real.serving.settings import ServiceSettings
 
 OPEN = ("/", "/openapi.json", "/health/live", "/health/ready")

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from art2real.data.images import BadImage
+from art2real.pages.problem import HEADERS, Problem, wait
 from art2real.serving.backend import Busy, Unavailable, UnknownModel
 from art2real.serving.trace import trace_of
 
 _log = logging.getLogger("art2real.serving")
-
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
-"""Of every answer that has no others of these names."""
 
 CODES = {
     400: ("bad_request", "empty", "not_an_image", "damaged", "truncated", "too_small", "bad_form"),
@@ -44,26 +34,9 @@ CODES = {
 _NAMES_SHOWN = 20
 
 
-class Problem(Exception):  # noqa: N818 - it becomes an answer
-    """An answer that is an error."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = dict(headers or {})
-
-    def response(self) -> Response:
-        content = json.dumps({"error": {"code": self.code, "message": self.message}})
-        return Response(content, self.status, self.headers, "application/json")
-
-
 def try_again(code: str, message: str, seconds: float) -> Problem:
     """503 with the whole seconds after which to come again."""
-    return Problem(503, code, message, {"Retry-After": str(max(1, math.ceil(seconds)))})
+    return wait(503, code, message, seconds)
 
 
 def no_such_model(name: str, names: Sequence[str]) -> Problem:

@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from art2real.pages.problem import Problem
 from art2real.serving.backend import Unavailable
-from art2real.serving.problems import Problem, try_again
+from art2real.serving.problems import try_again
 
 # Larger answers are sent in pieces: a server holds a whole piece for a client that does not take it.
 _PIECE = 2**18

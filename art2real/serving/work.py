@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from art2real.data.images import ImageLimits, decode
+from art2real.pages.problem import Problem
 from art2real.serving.backend import Backend
 from art2real.serving.body import read_image
-from art2real.serving.problems import Problem, no_such_model
+from art2real.serving.problems import no_such_model
 from art2real.serving.queries import ExplainQuery, TranslateQuery
 from art2real.serving.settings import ServiceSettings
 from art2real.serving.trace import Trace, trace_of

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from art2real.pages.problem import Problem
 from art2real.study.admin import as_csv, export, progress
 from art2real.study.answers import Choice, Participant
 from art2real.study.limits import (
@@ -29,7 +30,7 @@ from art2real.study.limits import (
     too_many,
 )
 from art2real.study.pages import admin_page, participants_page
-from art2real.study.problems import Problem, answer_with
+from art2real.study.problems import answer_with
 from art2real.study.sitting import Sittings
 from art2real.study.store import Store
 

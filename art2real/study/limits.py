@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from art2real.study.problems import HEADERS, Problem, problem_of, wait
+from art2real.pages.problem import Problem, wait
+from art2real.study.problems import HEADERS, problem_of
 
 MAX_BODY = 4096
 """Bytes of a request's body."""

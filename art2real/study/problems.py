@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-from collections.abc import Mapping
 
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,40 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from art2real.pages.problem import HEADERS as COMMON
+from art2real.pages.problem import Problem, wait
 from art2real.study.store import AlreadyAnswered, OutOfOrder
 
 _log = logging.getLogger("art2real.study")
 
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "X-Robots-Tag": "noindex",
-}
+HEADERS = {**COMMON, "X-Robots-Tag": "noindex"}
 """Of every answer that has no others of these names."""
-
-
-class Problem(Exception):  # noqa: N818 - it becomes an answer
-    """An answer that is an error."""
-
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = dict(headers or {})
-
-    def response(self) -> Response:
-        content = json.dumps({"error": {"code": self.code, "message": self.message}})
-        return Response(content, self.status, self.headers, "application/json")
-
-
-def wait(status: int, code: str, message: str, seconds: float) -> Problem:
-    """With the whole seconds after which to come again."""
-    return Problem(status, code, message, {"Retry-After": str(max(1, math.ceil(seconds)))})
 
 
 def problem_of(error: Exception) -> Problem:

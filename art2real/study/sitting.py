@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from art2real.errors import UserError
+from art2real.pages.problem import Problem
 from art2real.study.answers import Choice, Participant
 from art2real.study.design import IMAGES, Design, Picture, read_design
-from art2real.study.problems import Problem
 from art2real.study.schedule import Shown, schedule
 from art2real.study.store import Store
 
