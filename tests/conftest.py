@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
 
+# No test is timed: machines are busy now and then.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 # A shell starts what it leaves in the background without Ctrl-C, which tests send to the commands they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -30,12 +30,18 @@ from art2real.data.manifest import (
     write_text,
 )
 from art2real.data.masks import decode_mask, patch_classes
+from art2real.data.reused import ReusedMemory
 from art2real.data.sources import read_entry, read_file
 from art2real.data.sources.entry import Entry
 from art2real.errors import UserError
 
 # Remote files that are fetched side by side: a decoder takes a millisecond, an answer from afar thirty.
 _FETCHES = 16
+
+# A photo of more pixels than this is decoded into memory of its own.
+_PHOTO_BYTES = 32 * 2**20
+_photos = ReusedMemory(_PHOTO_BYTES)
+_squares = ReusedMemory(128 * 2**20)
 
 
 class ShardTask(Model):
@@ -107,15 +113,23 @@ def write_shards(task: ShardTask) -> ShardRecord:
     finished = finished_record(task)
     if finished is not None:
         return finished
-    bank, limits = Path(task.bank), task.settings.limits
-    entries = read_listing(bank, task.listed)
-    shards = _Shards(task, classes=any(entry.mask is not None for entry in entries))
+    with _photos.lend(_PHOTO_BYTES) as photo, _squares.lend(_bytes_of_squares(task)) as squares:
+        record = _write_shards(task, photo, squares)
+    write_record(task, record)
+    return record
+
+
+def _write_shards(task: ShardTask, memory: np.ndarray, squares: np.ndarray) -> ShardRecord:
+    """`write_shards`, with memory to decode a photo into and for the squares of a shard."""
+    limits = task.settings.limits
+    entries = read_listing(Path(task.bank), task.listed)
+    shards = _Shards(task, squares, classes=any(entry.mask is not None for entry in entries))
     skipped: list[Skipped] = []
     for entry, content in _contents(entries, limits, task.anonymous):
         try:
             if isinstance(content, BadImage):
                 raise content
-            photo = decode(content, limits)
+            photo = decode(content, limits, memory)
             height, width = photo.shape[:2]
             shape = task.settings.geometry(width, height)
             mask = None
@@ -142,7 +156,7 @@ def write_shards(task: ShardTask) -> ShardRecord:
                 attribution=entry.attribution,
             )
             shards.add(row, square, None if classes is None else classes[number])
-    record = ShardRecord(
+    return ShardRecord(
         settings=task.settings,
         input_sha256=task.input_sha256,
         photos=task.files - len(skipped),
@@ -150,8 +164,6 @@ def write_shards(task: ShardTask) -> ShardRecord:
         sums=shards.sums,
         skipped=tuple(skipped),
     )
-    write_record(task, record)
-    return record
 
 
 def write_record(task: ShardTask, record: ShardRecord) -> None:
@@ -166,16 +178,24 @@ def shard_name(task: ShardTask, number: int) -> str:
     return task.name if number == 0 else f"{task.name}-{number:03d}"
 
 
+def _bytes_of_squares(task: ShardTask) -> int:
+    """Of the pixels of a task's shard, at most."""
+    settings = task.settings
+    squares = settings.squares_per_shard
+    if settings.fit == "crop":
+        squares = min(squares, task.files)
+    return squares * 3 * settings.image_size**2
+
+
 class _Shards:
     """Collects squares and writes a shard whenever one is full."""
 
-    def __init__(self, task: ShardTask, *, classes: bool) -> None:
+    def __init__(self, task: ShardTask, memory: np.ndarray, *, classes: bool) -> None:
+        """`memory`: `_bytes_of_squares`, uint8."""
         self._task = task
         settings = task.settings
-        room = settings.squares_per_shard
-        if settings.fit == "crop":
-            room = min(room, task.files)
-        self._pixels = np.empty((room, settings.image_size, settings.image_size, 3), np.uint8)
+        size, pixels = settings.image_size, memory[: _bytes_of_squares(task)]
+        self._pixels = pixels.reshape(-1, size, size, 3)
         self._rows: list[SquareRow] = []
         self._classes: dict[Scale, list[np.ndarray]] | None = None
         if classes:

@@ -24,7 +24,8 @@ def file_sha256(path: Path) -> str:
 
 
 def _digest(path: Path, checksum: Any) -> str:
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            checksum.update(block)
+    block = memoryview(bytearray(2**18))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            checksum.update(block[:count])
     return str(checksum.hexdigest())

@@ -305,3 +305,17 @@ def test_the_shared_hard_folder():
             causes[path] = bad.cause
     assert causes == BAD
     assert len(paths) == 20
+
+
+@pytest.mark.parametrize("side", [64, 10])
+def test_memory_that_is_given_holds_the_pixels_if_they_fit(side):
+    """A damaged or larger photo before it leaves no trace in what comes after."""
+    memory = np.full(3 * 48 * 48, 7, np.uint8)
+    saved = io.BytesIO()
+    Image.fromarray(make_photo(0, side, side)).save(saved, "JPEG", quality=95)
+    content = saved.getvalue()
+    with pytest.raises(BadImage):
+        decode(content[: len(content) // 2], ImageLimits(min_side=1), memory)
+    pixels = decode(content, ImageLimits(min_side=1), memory)
+    assert np.shares_memory(pixels, memory) == (side == 10)
+    assert np.array_equal(pixels, decode(content, ImageLimits(min_side=1)))

@@ -15,7 +15,7 @@ from tests.plan.workloads import GB, WIDE, made_constants, workload
 CONSTANTS = made_constants()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(photos=st.integers(1, 10**12), nodes=st.integers(1, 1000), gpus=st.integers(0, 8))
 def test_figures_are_finite_and_add_up(photos: int, nodes: int, gpus: int) -> None:
     constants = made_constants(gpu_network_seconds=1e-13, gpu_affinity_seconds=1e-13)
@@ -37,7 +37,7 @@ def test_figures_are_finite_and_add_up(photos: int, nodes: int, gpus: int) -> No
     assert "photo" in plan_as_text(plan)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(photos=st.integers(1, 10**11), times=st.integers(2, 10))
 def test_more_photos_take_longer(photos: int, times: int) -> None:
     # One type: auto gives more rows coarser codes, and more lists.
@@ -55,7 +55,7 @@ def test_more_photos_take_longer(photos: int, times: int) -> None:
         assert more.index_seconds > less.index_seconds
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(photos=st.integers(10**5, 10**9), nodes=st.integers(1, 90), more=st.integers(1, 100))
 def test_more_nodes_build_no_slower(photos: int, nodes: int, more: int) -> None:
     given = {"factory": "IVF64,SQ8", "shards": 100}

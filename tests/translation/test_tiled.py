@@ -61,7 +61,7 @@ def painting(height, width):
     quarter_rows=st.integers(1, 14),
     memory=st.sampled_from([0, 2**30]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_bands_give_what_the_whole_gives(size, height, width, quarter_rows, memory):
     picture = painting(height, width)
     expected = whole(GENERATORS[size], picture)
@@ -139,7 +139,6 @@ def test_an_image_too_wide_for_bands_is_refused(monkeypatch):
     centre=st.sampled_from([0.0, -3.0, 1000.0]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None)
 def test_moments_of_bands_are_those_of_the_whole(heights, width, centre, seed):
     rows = torch.randn(1, 3, sum(heights), width, generator=torch.Generator().manual_seed(seed)) + centre
     moments = Moments()
