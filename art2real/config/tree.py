@@ -171,7 +171,9 @@ class Cluster(Section):
     )
     use_gpu: bool | None = Field(None, description="a GPU for each worker; none: where the cluster has them")
     index_cpus: float = Field(0.5, ge=0, description="CPUs that an index actor claims")
-    index_gpus: float = Field(0.0, ge=0, description="share of a GPU that an index actor claims")
+    index_gpus: float = Field(
+        0.0, ge=0, description="share of a GPU that an index actor claims: 0 for none, to 1 for a whole one"
+    )
     index_actors: int | None = Field(
         None, ge=1, description="index actors of each scale, which share its shards; none: one a shard"
     )
@@ -203,6 +205,16 @@ class Cluster(Section):
     def _fewest(self) -> Cluster:
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers} is larger than workers {self.workers}")
+        return self
+
+    @model_validator(mode="after")
+    def _share_of_one_gpu(self) -> Cluster:
+        # Ray counts in ten-thousandths.
+        if self.index_gpus > 1 or 0 < self.index_gpus < 1e-4:
+            raise ValueError(
+                f"index_gpus {self.index_gpus:g} is no share of one GPU, and an index actor uses no more; "
+                "write 0, 1, or a share such as 0.5 or 0.25"
+            )
         return self
 
     def actors_of(self, shards: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,11 @@ from art2real.errors import UserError
 from art2real.index.manifest import IndexManifest, check_index
 
 if TYPE_CHECKING:
+    from art2real.distributed.placement import Place
     from art2real.index.retriever import BankRetriever
+    from art2real.index.unplaced import Group
 
-# Reading gigabytes from a slow disk takes minutes; waiting longer means that no node has room.
+# Reading gigabytes from a slow disk takes minutes, and so does an autoscaler that brings a node.
 _START_SECONDS = 600.0
 
 
@@ -51,22 +52,35 @@ class IndexActors:
             ray.kill(handle)
 
 
-def start_index_actors(bank: Path, scales: Sequence[Scale], cluster: Cluster) -> IndexActors:
+def start_index_actors(
+    bank: Path, scales: Sequence[Scale], cluster: Cluster, worker_bytes: int | None = None
+) -> IndexActors:
     """Starts the index actors of the given scales as `cluster` says, and waits until all have loaded.
 
-    Ray has to be initialised, and the bank's folder the same on every node. An actor that dies is started
-    again, on another node if need be, and its unanswered queries are asked again (see `ActorShards`).
+    Ray has to be initialised, and the bank's folder the same on every node. Before the first one is started,
+    there is a node for each. An actor that dies is started again, on another node if need be, and its
+    unanswered queries are asked again (see `ActorShards`).
+
+    Args:
+        worker_bytes: memory of each of the training workers that will run beside, which room is left for
+            where it can be; None: there will be none.
 
     Raises:
         UserError: no index, one that does not belong to the bank, a damaged file, or no room for an actor.
     """
+    # It knows FAISS and torch, of which an actor needs only the former.
+    from art2real.distributed.placement import find_places
+
     opened = MemoryBank.open(bank)
-    indexes: dict[str, str] = {}
-    started: dict[str, ScaleActors] = {}
-    for scale in scales:
-        manifest = check_index(opened, scale)
-        indexes[scale.name] = _identity(manifest)
-        started[scale.name] = _start(bank.resolve(), scale, manifest, cluster)
+    manifests = {scale: check_index(opened, scale) for scale in scales}
+    placed = find_places(opened, manifests, cluster, worker_bytes=worker_bytes, seconds=_START_SECONDS)
+    indexes = {scale.name: _identity(manifest) for scale, manifest in manifests.items()}
+    started = {
+        scale.name: _start(
+            bank.resolve(), manifest, cluster, [each for each in placed if each[0].scale == scale]
+        )
+        for scale, manifest in manifests.items()
+    }
     from_owners = cluster.patches_from == "owners" or (
         cluster.patches_from == "auto" and sum(node["Alive"] for node in ray.nodes()) > 1
     )
@@ -110,8 +124,10 @@ def _identity(manifest: IndexManifest) -> str:
     return digest([manifest.trained.identity, *(part.file.checksum for part in manifest.parts)])
 
 
-def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) -> ScaleActors:
-    """Places the actors of one scale, without waiting for them."""
+def _start(
+    bank: Path, manifest: IndexManifest, cluster: Cluster, placed: Sequence[tuple[Group, tuple[Place, ...]]]
+) -> ScaleActors:
+    """Starts the actors of one scale, without waiting for them."""
     on_gpu = cluster.index_gpus > 0
     actor = ray.remote(
         num_cpus=cluster.index_cpus,
@@ -119,29 +135,23 @@ def _start(bank: Path, scale: Scale, manifest: IndexManifest, cluster: Cluster) 
         max_restarts=-1,
         max_task_retries=0,  # who asks knows the time limit and the other replicas
         concurrency_groups={"rows": 1, "health": 1},
-        scheduling_strategy="SPREAD",
-        label_selector=dict([cluster.index_label.split("=")]) if cluster.index_label else None,
     )(IndexActor)
-    shards = range(len(manifest.parts))
-    count = min(cluster.index_actors or len(shards), len(shards))
-    ends = [len(shards) * number // count for number in range(count + 1)]
-    held = tuple(tuple(shards[begin:end]) for begin, end in pairwise(ends))
-    # Replicas are placed one after the other: Ray takes the nodes in turn, so they come to different ones.
     replicas = tuple(
         tuple(
-            actor.remote(
+            actor.options(**place.options).remote(
                 str(bank),
-                str(scale),
-                [str(bank / manifest.parts[shard].file.path) for shard in mine],
+                str(group.scale),
+                [str(bank / manifest.parts[shard].file.path) for shard in group.shards],
                 manifest.trained.identity,
                 manifest.nprobe,
                 max(1, round(cluster.index_cpus)),
                 on_gpu,
             )
-            for _ in range(cluster.index_replicas)
+            for place in places
         )
-        for mine in held
+        for group, places in placed
     )
+    held = tuple(group.shards for group, _ in placed)
     return ScaleActors(tuple(part.first_row for part in manifest.parts), held, replicas)
 
 
@@ -151,9 +161,9 @@ def _wait_until_loaded(handles: Sequence[Any]) -> list[list[np.ndarray]]:
         loaded = ray.get([handle.cell_sizes.remote() for handle in handles], timeout=_START_SECONDS)
     except ray.exceptions.GetTimeoutError:
         raise UserError(
-            f"the index actors did not start within {_START_SECONDS:.0f} seconds: the cluster has no room "
-            f"for {len(handles)} of them; give it more CPUs or GPUs, let each claim less, or look at "
-            "cluster.index_label"
+            f"the index actors did not start within {_START_SECONDS:g} seconds: there was room for "
+            f"{len(handles)} of them, but others took it, or their shards are read too slowly; look at the "
+            "cluster's other work, and at the bank's file system"
         ) from None
     except ray.exceptions.RayActorError as error:
         raise UserError(

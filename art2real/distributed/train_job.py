@@ -28,8 +28,10 @@ from art2real.data.bank import MemoryBank
 from art2real.data.sources.places import is_local, local_path
 from art2real.distributed.cluster import largest_node_cpus
 from art2real.distributed.index_actors import IndexActors, open_actor_retriever, start_index_actors
+from art2real.distributed.room import workers_use_gpus
 from art2real.errors import UserError
 from art2real.index.source import RetrievedScale
+from art2real.plan.constants import read_constants
 from art2real.training.loop import Outcome, train_loop
 from art2real.training.plan import Plan, worker_cpus
 from art2real.training.run_folder import RunFolder
@@ -122,7 +124,10 @@ def run_training(
 def _start_actors(config: TrainingConfig, plan: Plan) -> IndexActors | None:
     if plan.bank is None:
         return None
-    return start_index_actors(plan.bank.path.absolute(), plan.scales, config.cluster)
+    constants = read_constants()
+    pixels = config.schedule.batch_size * config.data.crop_size**2
+    worker = constants["worker_bytes"] + pixels * constants["worker_pixel_bytes"]
+    return start_index_actors(plan.bank.path.absolute(), plan.scales, config.cluster, round(worker))
 
 
 def _absolute(config: TrainingConfig) -> TrainingConfig:
@@ -149,9 +154,7 @@ def _trainer(assignment: _Assignment) -> ray.train.torch.TorchTrainer:
         train_loop_config={"assignment": assignment},
         scaling_config=ScalingConfig(
             num_workers=workers,
-            use_gpu=gpus >= (cluster.min_workers or cluster.workers)
-            if cluster.use_gpu is None
-            else cluster.use_gpu,
+            use_gpu=workers_use_gpus(cluster, gpus),
             resources_per_worker={"CPU": assignment.cpus},
         ),
         run_config=RunConfig(

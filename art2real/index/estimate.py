@@ -50,7 +50,7 @@ def task_memory(spec: IndexSpec, dimension: int, rows: int, largest_shard: int) 
     """What building an index over `rows` patches takes, of which its largest shard has `largest_shard`."""
     index = spec.new(dimension)
     block = min(ROWS_PER_BLOCK, rows) * dimension * _BYTES_PER_VALUE
-    shared = _shared(index) + _table(index)
+    shared = _shared(index) + products_table(index)
     shard = largest_shard * bytes_per_row(index)
     ivf = inverted_lists(index)
     sample = min(training_rows(0 if ivf is None else ivf.nlist), rows)
@@ -138,7 +138,7 @@ def _shared(index: object) -> int:
     return int(centroids + sum(4 * each.d_in * (each.d_in + each.d_out) for each in chain(index)))
 
 
-def _table(index: object) -> int:
+def products_table(index: object) -> int:
     """Bytes of the table of products that FAISS makes of a product quantizer wherever it trains or loads one;
     the file has none."""
     lists = inverted_lists(index)

@@ -10,6 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from art2real.data.checksums import file_xxh3
 from art2real.errors import UserError
 from art2real.index import gpu
 from art2real.index.factory import inverted_lists
@@ -56,6 +57,9 @@ class IndexShard:
             raise UserError(f"{path} was built anew while its index was in use; start again what uses it")
         left_out = read_left_out(left_out_path(path), part)
         shard = cls(read_index(path, part.file.bytes), RowNumbers(part.first_row, left_out), threads)
+        # FAISS reads changed codes without a word, and would find other rows.
+        if file_xxh3(path) != part.file.checksum:
+            raise UserError(f"index file {path} is damaged: its content is not what was written; {REBUILD}")
         held = part.rows - part.left_out.rows
         if shard.index.ntotal != held:
             raise UserError(f"{path} holds {shard.index.ntotal} rows instead of {held}; {REBUILD}")

@@ -74,6 +74,11 @@ def test_settings_cannot_be_changed_afterwards():
         ("contextual.scales=['16']", r"contextual: '16' is not a scale; write SIZE:STRIDE"),
         ("data.crop_size=300", r"data: crop_size 300 is larger than load_size 286"),
         ("data.crop_size=255", r"data: crop_size 255 is not divisible by 4"),
+        (
+            "cluster.index_gpus=2",
+            r"cluster: index_gpus 2 is no share of one GPU.*write 0, 1, or a share such as",
+        ),
+        ("cluster.index_gpus=0.00001", r"cluster: index_gpus 1e-05 is no share of one GPU"),
         ("schedule.epochs", r"--set schedule\.epochs: write it as key=value"),
         ("name.x=1", r"--set name\.x=1: name is a value, not a section"),
         ("data.photos=[", r"--set data\.photos=\[: the value is not valid YAML"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,13 @@ from ray.cluster_utils import Cluster as Nodes
 
 
 @contextmanager
-def cluster_of_nodes() -> Iterator[Nodes]:
-    """A head without CPUs, which this process is connected to meanwhile; nodes are for the caller to add."""
+def cluster_of_nodes(group: str | None = None) -> Iterator[Nodes]:
+    """A head without CPUs, which this process is connected to meanwhile; nodes are for the caller to add.
+
+    `group`: name that an autoscaler would have given to the head.
+    """
+    if group is not None:
+        os.environ["RAY_NODE_TYPE_NAME"] = group
     nodes = Nodes(
         initialize_head=True,
         head_node_args={
@@ -23,6 +29,7 @@ def cluster_of_nodes() -> Iterator[Nodes]:
             "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
         },
     )
+    os.environ.pop("RAY_NODE_TYPE_NAME", None)
     ray.init(address=nodes.address, log_to_driver=False)
     try:
         yield nodes

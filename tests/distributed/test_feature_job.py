@@ -35,12 +35,12 @@ def tasks(tmp_path, inception_weights, monkeypatch) -> list[FeatureTask]:
 
 
 def test_features_do_not_depend_on_the_number_of_workers(tasks, inception):
-    one, three = (
-        {part.number: part for part in extract_on_cluster(tasks, workers=workers)} for workers in (1, 3)
+    one, two = (
+        {part.number: part for part in extract_on_cluster(tasks, workers=workers)} for workers in (1, 2)
     )
-    assert one.keys() == three.keys() == {0, 1, 2, 3}
+    assert one.keys() == two.keys() == {0, 1, 2, 3}
     for task in tasks:
-        part, other, here = one[task.number], three[task.number], do_task(task, inception)
+        part, other, here = one[task.number], two[task.number], do_task(task, inception)
         assert part.images == other.images == here.images
         assert part.skipped == other.skipped == here.skipped
         for level, values in part.levels.items():
@@ -75,16 +75,16 @@ def test_a_file_that_kills_its_worker_does_not_keep_the_cluster_busy(tasks, tmp_
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(task, network)
 
-        original = job.do_task
-        job.do_task = do_task
+        original, attempts = job.do_task, job._ATTEMPTS
+        job.do_task, job._ATTEMPTS = do_task, 1  # each death costs a process that loads the network again
         try:
             yield from job._do_rows(rows, **options)
-        finally:
-            job.do_task = original
+        finally:  # the process goes on to other tests
+            job.do_task, job._ATTEMPTS = original, attempts
 
     monkeypatch.setattr(feature_job, "_do_rows", deadly)
     with pytest.raises(
-        UserError, match=r"died 3 times at the files photo-004\.jpg to photo-005\.jpg"
+        UserError, match=r"died 1 times at the files photo-004\.jpg to photo-005\.jpg"
     ) as error:
         list(extract_on_cluster(tasks, workers=1))
     assert "\n" not in str(error.value)

@@ -4,8 +4,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import ray
 
@@ -17,7 +19,8 @@ from art2real.distributed.index_actors import IndexActors, open_actor_retriever,
 from art2real.distributed.replicas import Replicas
 from art2real.errors import UserError
 from art2real.index.build import discard
-from art2real.index.manifest import index_folder
+from art2real.index.held import held
+from art2real.index.manifest import check_index, index_folder
 from art2real.index.queries import make_queries
 from art2real.index.retriever import BankRetriever, open_retriever
 from tests.index.banks import NARROW, WIDE, append_photos, index_bank, make_bank, request
@@ -90,12 +93,11 @@ def test_a_damaged_shard_is_named_at_the_start(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_actors_are_only_on_nodes_with_the_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actors_are_only_on_nodes_with_the_label(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, photos=4)
     index_bank(bank, NARROW, request("Flat"))
     start_index_actors(bank.path, [NARROW], Cluster(index_label="role=tests")).stop()
-    monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 2.0)
-    with pytest.raises(UserError, match=r"did not start within 2 seconds.*cluster\.index_label"):
+    with pytest.raises(UserError, match=r"no node has the label role=others.*cluster\.index_label"):
         start_index_actors(bank.path, [NARROW], Cluster(index_label="role=others"))
 
 
@@ -180,10 +182,35 @@ def test_actors_are_counted_with_their_replicas() -> None:
     assert Cluster(index_actors=9).actors_of(2) == 2
 
 
-def test_no_room_for_the_actors(bank: MemoryBank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 1.0)
-    with pytest.raises(UserError, match=r"did not start within 1 seconds.*no room for 3"):
+def test_no_node_is_large_enough_for_an_actor(bank: MemoryBank) -> None:
+    with pytest.raises(
+        UserError, match=r"an index actor claims 100 CPUs, and no node has more than 4; .*"
+    ) as no:
         start_index_actors(bank.path, [WIDE, NARROW], Cluster(index_cpus=100))
+    assert "let each claim less with cluster.index_cpus" in str(no.value)
+
+
+def test_actors_that_do_not_load_in_time_are_an_error(
+    bank: MemoryBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("art2real.distributed.index_actors._START_SECONDS", 0.01)
+    with pytest.raises(UserError, match=r"did not start within 0\.01 seconds"):
+        start_index_actors(bank.path, [WIDE, NARROW], Cluster())
+
+
+def test_an_actor_takes_the_memory_that_it_claims(bank: MemoryBank, actors: IndexActors) -> None:
+    for scale in (WIDE, NARROW):
+        manifest = check_index(bank, scale)
+        queries = make_queries(bank, scale, 1000, seed=5)
+        open_actor_retriever(bank, scale, actors).search(queries, 64)
+        for shards, [handle] in zip(*held_by(actors, scale), strict=True):
+            claimed = held(manifest, scale, shards).memory
+            taken = ray.get(handle.__ray_call__.remote(lambda _: psutil.Process().memory_full_info().uss))
+            assert claimed / 2 < taken < claimed
+
+
+def held_by(actors: IndexActors, scale: Scale) -> tuple[Any, Any]:
+    return actors.scales[scale.name].held, actors.scales[scale.name].replicas
 
 
 def test_actors_of_an_index_to_which_rows_were_added_are_refused(tmp_path: Path) -> None:
