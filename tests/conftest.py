@@ -41,7 +41,8 @@ def ray_cluster() -> Iterator[None]:
 
     ray.init(
         address="local",
-        num_cpus=8,
+        # As many as a training run with its index actors claims. Each is a process that imports for seconds.
+        num_cpus=4,
         object_store_memory=256 * 2**20,
         include_dashboard=False,
         log_to_driver=False,

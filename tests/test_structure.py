@@ -78,6 +78,15 @@ def test_imports_go_one_way(path):
         assert room in ONLY_IN.get(top, {room}), f"{room} must not import {top}"
 
 
+@pytest.mark.parametrize("room", ["cli", "demo"])
+def test_a_session_is_entered_before_jobs_are_imported(room):
+    """Ray reads how it authenticates at its first import, which every other module of `distributed` is."""
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:  # not inside of functions
+            if isinstance(node, ast.ImportFrom) and room_of(node.module or "") == "distributed":
+                assert node.module == "art2real.distributed.cluster", f"{path} imports {node.module}"
+
+
 def test_help_loads_no_machinery():
     code = (
         "import sys\n"

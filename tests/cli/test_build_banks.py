@@ -32,14 +32,18 @@ def run(capsys, *arguments):
 
 
 @pytest.fixture(autouse=True)
-def ray_stays_out(monkeypatch, tmp_path):
-    """In this process nothing may get as far as starting Ray."""
-    monkeypatch.setattr("art2real.distributed.cluster.session", lambda *_: pytest.fail("Ray was started"))
+def ray_stays_out(request, monkeypatch, tmp_path):
+    """In this process nothing may get as far as starting Ray, but where a test has a cluster."""
+    if "ray_cluster" not in request.fixturenames:
+        monkeypatch.setattr("art2real.distributed.cluster.session", lambda *_: pytest.fail("Ray was started"))
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_bank_and_its_index_for_real(tmp_path):
-    """Odd and broken files in, JSON on standard output, progress on standard error."""
+def test_a_bank_and_its_index_for_real(tmp_path, capsys, ray_cluster):
+    """Odd and broken files in, JSON on standard output, progress on standard error.
+
+    The build is a process with a cluster of its own, as a user has it; what is added comes from this process.
+    """
     write_photos(tmp_path / "photos", 6)
     write_hard_folder(tmp_path / "photos/hard")
     options = ["--out", "bank", "--scale", "8:5", "--size", "48", "--json"]
@@ -59,9 +63,9 @@ def test_a_bank_and_its_index_for_real(tmp_path):
 
     write_photos(tmp_path / "more", 2, seed=70)
     options = ["--out", "bank", "--append", "--json"]
-    done = subprocess.run([*COMMAND, "more", *options], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    [grown] = json.loads(done.stdout)["index"]
+    code, out, err = run(capsys, "more", *options)
+    assert code == 0, err
+    [grown] = json.loads(out)["index"]
     assert (grown["rows"], grown["rows_added"], grown["lacks_rows"]) == (rows + 2 * 81, 2 * 81, 0)
     assert (grown["shards"], grown["factory"]) == (2, index["factory"])
 

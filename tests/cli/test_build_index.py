@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,21 +63,17 @@ def test_no_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not a memory bank" in errors
 
 
-def test_it_builds_keeps_and_warns(bank: Path) -> None:
-    """With a cluster of its own, as a user calls it; progress and warnings go to standard error."""
-    command = [sys.executable, "-c", "from art2real.cli.main import main; main()", "build-index", str(bank)]
+@pytest.mark.usefixtures("ray_cluster")
+def test_it_builds_keeps_and_warns(bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Progress and warnings go to standard error."""
     options = ["--factory", "IVF4,PQ4x4fs", "--min-recall", "1", "--json"]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)
+    code, text, errors = run(capsys, "build-index", bank, *options)
+    assert code == 0, errors
+    data = json.loads(text)
     assert [{**each, "lacks_rows": 0, "foreign": False} for each in data["index"]] == describe(bank)
     assert [each["factory"] for each in data["index"]] == ["IVF4,PQ4x4fs"] * 2
-    assert "index steps: 6 of 6" in done.stderr
-    assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "index steps: 6 of 6" in errors
+    assert "warning: the index at scale 8:4 (IVF4,PQ4x4fs) finds 0." in errors
 
 
 @pytest.mark.parametrize(

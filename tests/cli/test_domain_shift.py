@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from art2real.cli import feature_source
 from art2real.cli.main import main
 from tests.pictures import write_photos
 
@@ -57,7 +58,8 @@ def test_measures_draws_and_repeats(tmp_path, resnet_weights, capsys, ray_cluste
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
-def test_a_plan_needs_no_work(tmp_path, resnet_weights, capsys):
+def test_a_plan_needs_no_work(tmp_path, resnet_weights, capsys, monkeypatch):
+    monkeypatch.setattr(feature_source, "_TRIED", 2)
     write_photos(tmp_path / "photos", 13, height=32, width=32)
     write_photos(tmp_path / "x", 11, height=32, width=32)
     arguments = ["--real", tmp_path / "photos", "--set", f"x={tmp_path / 'x'}", "--out", tmp_path / "out"]

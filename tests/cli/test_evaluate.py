@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from art2real.cli import feature_source
 from art2real.cli.main import main
 from tests.checkpoints import write_checkpoint
 from tests.pictures import write_photos
@@ -75,7 +76,8 @@ def test_sets_and_a_checkpoint_are_compared_with_photos(run, folders):
     assert "report: out/report.html" in out
 
 
-def test_a_dry_run_counts_and_computes_nothing(run, folders):
+def test_a_dry_run_counts_and_computes_nothing(run, folders, monkeypatch):
+    monkeypatch.setattr(feature_source, "_TRIED", 2)
     shutil.rmtree(folders / "out", ignore_errors=True)
     code, out, _ = run(
         "--real",

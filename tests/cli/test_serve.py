@@ -93,7 +93,7 @@ def test_it_serves_until_it_is_told_to_stop_and_finishes_what_it_began(tmp_path,
         connection.send(out.getvalue()[:half])
         time.sleep(1.0)
         process.send_signal(signal.SIGTERM)
-        time.sleep(3.0)
+        time.sleep(1.5)
         connection.send(out.getvalue()[half:])
         answer = connection.getresponse()
         assert answer.status == 200

@@ -89,13 +89,17 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path, config):
         env={**os.environ, "RAY_AUTH_MODE": "disabled"},
     )
     stats = tmp_path / "runs" / "0001-tiny" / "stats.jsonl"
-    deadline = time.monotonic() + 240
-    while not (stats.exists() and stats.read_text()):
-        assert training.poll() is None, training.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(training.pid, signal.SIGINT)
-    out, err = training.communicate(timeout=240)
+    try:
+        deadline = time.monotonic() + 240
+        while not (stats.exists() and stats.read_text()):
+            assert training.poll() is None, training.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(training.pid, signal.SIGINT)
+        out, err = training.communicate(timeout=240)
+    finally:
+        if training.poll() is None:
+            os.killpg(training.pid, signal.SIGKILL)
     assert training.returncode == 130
     assert "Traceback" not in err
     run = RunFolder(stats.parent)

@@ -14,8 +14,8 @@ from art2real.study.store import Store
 from tests.study.crowd import Crowd, check_kept, free_port
 from tests.study.studies import Person, make_study, process
 
-PEOPLE = 50
-KILLS = 3
+PEOPLE = 30
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
