@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from art2real.errors import UserError
 from art2real.index.protocol import Neighbours
 
 log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_SECONDS = 600.0
+"""After no replica was found that has all of its shards."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class ScaleActors:
 class ActorShards:
     """Implements `art2real.index.protocol.Shards` and `PatchFetcher`; safe to share between threads.
 
-    All actors are asked at once. A shard is lost when no replica of its actor answers in `query_timeout`
-    seconds, or when its file can no longer be loaded. With `on_missing_shard: skip` a lost shard finds
-    nothing, and its rows cannot be drawn; it is asked again once its actor answers a ping. No shard left is
-    an error.
+    All actors are asked at once. A replica that could not load one of its shards is no longer asked where
+    another one has them all. A shard is lost when no replica of its actor answers in `query_timeout` seconds,
+    or when its file can no longer be loaded. With `on_missing_shard: skip` a lost shard finds nothing, and
+    its rows cannot be drawn; it is asked again once its actor answers a ping. No shard left is an error.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class ActorShards:
         self._cluster = cluster
         self._from_owners = from_owners
         self._said: set[int] = set()
+        self._look_again = [0.0] * len(actors.held)
         self._lock = threading.Lock()
 
     def search(self, unit_queries: np.ndarray, k: int) -> list[Neighbours]:
@@ -114,6 +119,9 @@ class ActorShards:
     def _of_shards(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """One answer a shard, None for those that are lost; `arguments`: by actor."""
         found = self._ask(method, dict(enumerate(arguments)))
+        damaged = [actor for actor, answer in found.items() if _damaged(answer)]
+        again = {actor: arguments[actor] for actor in damaged if self._avoid_damaged(actor, found[actor])}
+        found.update(self._ask(method, again))
         answers: list[Any] = []
         for actor, held in enumerate(self._held):
             answer = found[actor]
@@ -132,6 +140,37 @@ class ActorShards:
         questions = [Question(self._replicas[actor], method, each) for actor, each in asked.items()]
         answers = dict(zip(asked, ask_all(questions, self._cluster.query_timeout), strict=True))
         return {actor: answers.get(actor, NoAnswer("has not come back")) for actor in arguments}
+
+    def _avoid_damaged(self, actor: int, answer: list[Any]) -> bool:
+        """From now on asks only replicas of an actor that have all of its shards; whether there are any."""
+        handles = self._replicas[actor].handles
+        with self._lock:
+            if len(handles) == 1 or time.monotonic() < self._look_again[actor]:
+                return False
+            self._look_again[actor] = time.monotonic() + _LOOK_AGAIN_SECONDS
+        loaded = ask_all(
+            [Question(Replicas([handle]), "cell_sizes", ()) for handle in handles],
+            self._cluster.query_timeout,
+        )
+        whole = [
+            handle
+            for handle, each in zip(handles, loaded, strict=True)
+            if not isinstance(each, NoAnswer) and not _damaged(each)
+        ]
+        if not whole:
+            return False
+        with self._lock:
+            self._replicas[actor] = Replicas(whole)
+            self._look_again[actor] = 0.0
+        why = next(each for each in answer if isinstance(each, UserError))
+        log.warning(
+            "scale %s: %d of %d replicas of an index actor answer for it alone: %s",
+            self._scale,
+            len(whole),
+            len(handles),
+            why,
+        )
+        return True
 
     @property
     def _skips(self) -> bool:
@@ -154,3 +193,8 @@ class ActorShards:
             self._said.add(shard)
         if new:
             log.warning("%s. Going on without it, as cluster.on_missing_shard says", what)
+
+
+def _damaged(answer: Any) -> bool:
+    """Whether it comes from an actor that could not load one of its shards."""
+    return isinstance(answer, list) and any(isinstance(each, UserError) for each in answer)

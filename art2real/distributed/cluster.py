@@ -8,10 +8,14 @@ import os
 import secrets
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from art2real.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # Blocks that travel between tasks are small here (file lists, queries, ids); images stay in files.
 _OBJECT_STORE_BYTES = 512 * 2**20
@@ -19,6 +23,10 @@ _OBJECT_STORE_BYTES = 512 * 2**20
 
 # Seconds to wait for a head node; Ray itself would try for minutes.
 _KNOCK_SECONDS = 10.0
+# Seconds between two looks whether the head of a cluster is there.
+_LOOK_SECONDS = 5.0
+# Seconds that Ray waits for a head that is gone, see its documentation of fault tolerance.
+_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s", 60.0
 
 
 def cores() -> int:
@@ -75,9 +83,14 @@ def session(
                 f"no Ray cluster answers at --address {address} ({error}): "
                 "start one with `ray start --head`, or leave --address out to use this machine"
             ) from None
+    over = threading.Event()
+    if address is not None and not address.startswith("ray://"):
+        head = ray.get_runtime_context().gcs_address
+        threading.Thread(target=_watch, args=(head, over), name="watch-head", daemon=True).start()
     try:
         yield
     finally:
+        over.set()
         ray.shutdown()
 
 
@@ -94,6 +107,27 @@ def cluster_gpus() -> float:
 
     gpus: float = ray.cluster_resources().get("GPU", 0.0)
     return gpus
+
+
+def _watch(head: str, over: threading.Event) -> None:
+    """Ends this process when the head of its cluster stays away, shortly before Ray would do it: with words
+    that say what to do, which Ray's do not."""
+    name, usual = _PATIENCE
+    patience = float(os.environ.get(name, usual)) - 2 * _LOOK_SECONDS
+    seen = time.monotonic()
+    while not over.wait(_LOOK_SECONDS):
+        try:
+            _knock(head)
+            seen = time.monotonic()
+        except OSError:
+            if time.monotonic() - seen > patience:
+                log.error(
+                    "the head of the Ray cluster, %s, has not answered for %.0f s. What is done is kept: "
+                    "start a cluster and run the command again, with --resume where it has that",
+                    head,
+                    time.monotonic() - seen,
+                )
+                os._exit(1)
 
 
 def _knock(address: str) -> None:

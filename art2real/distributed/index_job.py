@@ -23,6 +23,11 @@ Progress = Callable[[float, float | None, str], None]
 
 # More threads hardly make the training of one scale faster, and other scales want some.
 _MOST_THREADS = 16
+_ENDED_FROM_OUTSIDE = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.OutOfMemoryError,
+)
 
 
 def build_index(
@@ -151,10 +156,11 @@ def _result(step: ray.ObjectRef) -> Any:
         if isinstance(error.cause, UserError):
             raise error.cause from None
         raise
-    except ray.exceptions.WorkerCrashedError:
+    except _ENDED_FROM_OUTSIDE:
         raise UserError(
-            "a process that built the index was ended from outside, again and again: most likely it needed "
-            "more memory than there is; finished shards are kept: run build-index again with more --shards"
+            "a process that built the index was ended from outside, or its node died, again and again: most "
+            "likely it needed more memory than there is; finished shards are kept: run build-index again, "
+            "with more --shards if it was the memory"
         ) from None
 
 

@@ -79,7 +79,7 @@ def _translate(
             "job": job.absolute(),
             "threads": room.cpus,
             "device": "cuda" if room.gpus else "cpu",
-            "attempts": ray.remote(num_cpus=0)(_Attempts).remote(),
+            "attempts": _counter(),
         },
     )
     for row in rows_as_made(done):
@@ -103,6 +103,11 @@ class _Attempts:
 
     def end(self, what: str) -> None:
         self._begun[what] -= 1
+
+
+def _counter() -> Any:
+    """A running `_Attempts`. It may be on any node: if that dies, it starts elsewhere and counts anew."""
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
 
 
 def _do_rows(

@@ -15,7 +15,16 @@ import pyarrow.fs as fs
 
 from art2real.data.sources.names import HEAD_BYTES, begins_like_image, suffix
 from art2real.data.sources.places import Address
-from art2real.data.sources.remote import READ_ERRORS, file_system, opened, plainly, reason
+from art2real.data.sources.remote import (
+    READ_ERRORS,
+    file_system,
+    of_the_file,
+    opened,
+    patiently,
+    plainly,
+    reason,
+)
+from art2real.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +138,18 @@ class RemoteRoot:
         # A request for each: worth it only where the name says nothing, or the user asked for the file.
         if suffix(path) and not named:
             return False
-        try:
+
+        def look() -> bool:
             with opened(self.file(path), self._anonymous, HEAD_BYTES) as (file, _):
                 return begins_like_image(file.read(HEAD_BYTES))
-        except READ_ERRORS:
-            return False
+
+        try:
+            return patiently(look)
+        except READ_ERRORS as error:
+            if of_the_file(error):
+                return False
+            # A photo that was taken for something else because the store failed would be missed for ever.
+            raise UserError(f"{self._address.child(path).origin}: {reason(error)}") from None
 
     def _found(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, bool, int]]:
         """Relative path, whether it is a folder, and size of what lies below a folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from art2real.data.images import BadImage, ImageLimits, check_bytes
 from art2real.data.sources.entry import Entry
 from art2real.data.sources.places import is_local
-from art2real.data.sources.remote import READ_ERRORS, of_the_file, opened, reason
+from art2real.data.sources.remote import READ_ERRORS, of_the_file, opened, patiently, reason
 from art2real.errors import UsageError, UserError
 
 
@@ -36,13 +36,18 @@ def read_file(file: str, limits: ImageLimits, anonymous: bool = False) -> bytes:
 
 
 def _read(file: str, offset: int | None, count: int, limits: ImageLimits, anonymous: bool) -> bytes:
-    try:
+    def read() -> bytes:
         with opened(file, anonymous) as (content, size):
-            if offset is None:
-                count = size
-            check_bytes(count, limits)
+            wanted = size if offset is None else count
+            check_bytes(wanted, limits)
             content.seek(offset or 0)
-            taken = content.read(count)
+            taken = content.read(wanted)
+        if len(taken) < wanted:
+            raise BadImage("unreadable", "the file has become shorter since it was listed")
+        return taken
+
+    try:
+        return read() if is_local(file) else patiently(read)
     except UsageError as error:
         raise BadImage("unreadable", str(error)) from None
     except READ_ERRORS as error:
@@ -53,6 +58,3 @@ def _read(file: str, offset: int | None, count: int, limits: ImageLimits, anonym
                 "(build-banks: with --resume)"
             ) from None
         raise BadImage("unreadable", reason(error)) from None
-    if len(taken) < count:
-        raise BadImage("unreadable", "the file has become shorter since it was listed")
-    return taken

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
 import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.fs as fs
@@ -23,6 +25,9 @@ READ_ERRORS = (OSError, pa.ArrowException)
 """What opening and reading a file may raise."""
 
 _REMOTE_BUFFER = 2**20
+_PAUSES = (0.5, 2.0)
+"""Seconds, each give or take a half, before a store that failed is asked again. By then Arrow has asked three
+times: where 5 % of all calls fail, that is not enough for one in eight thousand of them."""
 _ABSENT = "there is no such file or folder"
 _FORBIDDEN = "access denied; give credentials or --anonymous"
 _DENIED = (
@@ -62,6 +67,25 @@ def reason(error: Exception) -> str:
 def of_the_file(error: Exception) -> bool:
     """Whether a store answered that the file is not to be had; otherwise it or the way to it fails."""
     return reason(error) in (_ABSENT, _FORBIDDEN)
+
+
+Read = TypeVar("Read")
+
+
+def patiently(read: Callable[[], Read]) -> Read:
+    """What `read` returns; it is called again, a few times, as long as a store or the way to it fails.
+
+    Raises:
+        READ_ERRORS: of the last call, or about the file itself.
+    """
+    for pause in _PAUSES:
+        try:
+            return read()
+        except READ_ERRORS as error:
+            if of_the_file(error):
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))  # all workers at once would be too much for it again
+    return read()
 
 
 @contextmanager
