@@ -62,7 +62,8 @@ def extract_on_cluster(
         fn_kwargs={
             "threads": room.cpus,
             "device": "cuda" if room.gpus else "cpu",
-            "attempts": ray.remote(num_cpus=0)(_Attempts).remote(),
+            # It may be on any node: if that dies, it starts elsewhere and counts anew.
+            "attempts": ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote(),
         },
     )
     for row in rows_as_made(done):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -34,17 +35,18 @@ class Replicas:
 
     def __init__(self, handles: Sequence[Any]) -> None:
         self.handles = tuple(handles)
-        # Several workers ask at the same moment; they should not all begin with the same replica.
-        self._turns = count(os.getpid())
+        # Several workers ask at the same moment; they should not all begin with the same replica. Each method
+        # has its own turns: with one for all, two methods in turn would each meet the same replica for ever.
+        self._turns: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(os.getpid()))
         self._pings: dict[int, ray.ObjectRef] = {}
         self._gave_up = False
         self._lock = threading.Lock()
 
-    def choose(self, among: Sequence[int]) -> int:
-        """Whose turn it is, of the replicas with these numbers."""
+    def choose(self, among: Sequence[int], method: str) -> int:
+        """Whose turn it is to answer a method, of the replicas with these numbers."""
         with self._lock:
             self._hear()
-            turn = next(self._turns)
+            turn = next(self._turns[method])
             well = [number for number in among if number not in self._pings] or among
             return well[turn % len(well)]
 
@@ -160,7 +162,7 @@ class _Asked:
         if not self._left:
             replicas.give_up()
             return None
-        self._replica = replicas.choose(self._left)
+        self._replica = replicas.choose(self._left, self.question.method)
         self.deadline = self._deadlines.setdefault(self._replica, time.monotonic() + self.seconds)
         method = getattr(replicas.handles[self._replica], self.question.method)
         return method.remote(*self.question.arguments)

@@ -209,6 +209,13 @@ def test_an_actor_takes_the_memory_that_it_claims(bank: MemoryBank, actors: Inde
             assert claimed / 2 < taken < claimed
 
 
+def test_each_method_takes_turns_of_its_own() -> None:
+    replicas = Replicas([object(), object()])
+    chosen = [(replicas.choose([0, 1], "search"), replicas.choose([0, 1], "patches")) for _ in range(4)]
+    for searched, fetched in (chosen[:2], chosen[2:]):
+        assert {searched[0], fetched[0]} == {searched[1], fetched[1]} == {0, 1}
+
+
 def held_by(actors: IndexActors, scale: Scale) -> tuple[Any, Any]:
     return actors.scales[scale.name].held, actors.scales[scale.name].replicas
 
@@ -254,7 +261,7 @@ def test_replicas_that_were_given_up_are_heard_again() -> None:
     replicas.doubt(0)
     ray.get(replicas.handles[0].ping.remote())
     time.sleep(0.2)
-    assert replicas.choose([0]) == 0  # the answered ping is heard here
+    assert replicas.choose([0], "search") == 0  # the answered ping is heard here
     replicas.give_up()
     ends = time.monotonic() + 20
     while replicas.lost and time.monotonic() < ends:

@@ -67,6 +67,16 @@ def test_damaged_and_missing_files_are_refused(bank: MemoryBank) -> None:
         open_retriever(bank, WIDE)
 
 
+def test_a_changed_bit_of_the_codes_is_refused(bank: MemoryBank) -> None:
+    """FAISS would load it without a word."""
+    path = index_folder(bank.path, WIDE) / "part-00001.index"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"part-00001\.index is damaged: its content is not what was written"):
+        open_retriever(bank, WIDE)
+
+
 def test_an_index_of_another_bank_is_refused(bank: MemoryBank, tmp_path: Path) -> None:
     other = make_bank(tmp_path / "other", seed=50)
     shutil.copytree(bank.path / "index", other.path / "index")
