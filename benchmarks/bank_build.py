@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import shutil
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from art2real.distributed.cluster import cores, session
 
 SIDE = 256
 FEW, MANY = 2000, 8000
-REPEATS = 5
+REPEATS = 7
 SCALE = Scale(16, 6)
 NEIGHBOURS = 5 * 1681  # of the patches of one image
 
@@ -94,30 +96,32 @@ def memory_rows(work: Path, few: Path, many: Path) -> list[dict[str, object]]:
 
 
 def speed_rows(work: Path, photos: Path, side: int) -> list[dict[str, object]]:
-    """The build against a loop that only decodes and resizes, in turns, in a Ray session that is warm."""
+    """The build against a loop that only decodes and resizes, in turns, in a Ray session that is warm.
+
+    The same loop in as many processes as there are cores shows how much faster these are together than one.
+    """
     paths = sorted(photos.iterdir())
-
-    def plain() -> None:
-        for path in paths:
-            image = Image.open(path).convert("RGB")
-            np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-
-    seconds: dict[str, list[float]] = {"plain": [], "build": []}
-    with session(None):
+    seconds: dict[str, list[float]] = {"plain": [], "plain, a process a core": [], "build": []}
+    context = multiprocessing.get_context("spawn")
+    with session(None), ProcessPoolExecutor(cores(), context) as pool:
         from art2real.distributed.bank_job import write_on_cluster
 
         for repeat in range(REPEATS + 1):
-            begun = time.perf_counter()
-            plain()
-            between = time.perf_counter()
+            times = [time.perf_counter()]
+            plain(paths, side)
+            times.append(time.perf_counter())
+            list(pool.map(plain, [paths[first :: cores()] for first in range(cores())], [side] * cores()))
+            times.append(time.perf_counter())
             build_bank(photos, work / "timed", BankSettings(image_size=side), write=write_on_cluster)
-            ended = time.perf_counter()
+            times.append(time.perf_counter())
             shutil.rmtree(work / "timed")
             os.sync()
-            if repeat:  # the first round warms up both
-                seconds["plain"].append(between - begun)
-                seconds["build"].append(ended - between)
-    ratios = [a / b for a, b in zip(seconds["plain"], seconds["build"], strict=True)]
+            if repeat:  # the first round warms up
+                for taken, (before, after) in zip(seconds.values(), itertools.pairwise(times), strict=True):
+                    taken.append(after - before)
+    alone, together, build = seconds.values()
+    ratios = [a / b for a, b in zip(alone, build, strict=True)]
+    limits = [a / b for a, b in zip(together, build, strict=True)]
     rows = []
     for name, taken in seconds.items():
         speeds = spread([len(paths) / each for each in taken])
@@ -133,7 +137,19 @@ def speed_rows(work: Path, photos: Path, side: int) -> list[dict[str, object]]:
         *rows,
         row(f"build / plain loop, to {side} px, {min(ratios):.2f} to {max(ratios):.2f}", ratio, "×"),
         row(f"build / plain loop / {cores()} cores, to {side} px", ratio / cores(), ""),
+        row(
+            f"build / plain loops, a process a core, to {side} px, {min(limits):.2f} to {max(limits):.2f}",
+            statistics.median(limits),
+            "×",
+        ),
     ]
+
+
+def plain(paths: list[Path], side: int) -> None:
+    """Opens, decodes and resizes, and keeps nothing."""
+    for path in paths:
+        image = Image.open(path).convert("RGB")
+        np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def gather_rows(path: Path) -> list[dict[str, object]]:

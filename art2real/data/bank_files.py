@@ -92,14 +92,22 @@ def write_tables(
     Raises:
         OSError: the bank cannot be written to.
     """
-    photos_file = _write(bank, f"photos/{name}.arrow", photos)
-    patches = {}
-    for scale in settings.scales:
+    photos_file = f"photos/{name}.arrow"
+    patch_files = {scale: f"patches/{scale.name}/{name}.arrow" for scale in settings.scales}
+    tables = {photos_file: photos}
+    for scale, file in patch_files.items():
         found = None if classes is None else classes[scale]
-        table = patch_table(scale, photos.num_rows, settings.image_size, found)
-        entry = _write(bank, f"patches/{scale.name}/{name}.arrow", table)
-        patches[scale.name] = PatchEntry(**entry.model_dump(), rows=table.num_rows)
-    return ShardInfo(name=name, photos=photos.num_rows, photos_file=photos_file, patches=patches)
+        tables[file] = patch_table(scale, photos.num_rows, settings.image_size, found)
+    entries = _write(bank, tables)
+    return ShardInfo(
+        name=name,
+        photos=photos.num_rows,
+        photos_file=entries[photos_file],
+        patches={
+            scale.name: PatchEntry(**entries[file].model_dump(), rows=tables[file].num_rows)
+            for scale, file in patch_files.items()
+        },
+    )
 
 
 def read_table(path: Path) -> pa.RecordBatch:
@@ -128,22 +136,44 @@ def add_patch_sums(sums: dict[Scale, np.ndarray], pixels: np.ndarray) -> None:
         mine += windows[:: scale.stride, :: scale.stride].sum(axis=(0, 1), dtype=np.uint64).ravel()
 
 
-def _write(bank: Path, relative: str, table: pa.RecordBatch) -> FileEntry:
-    path = bank / relative
+def _write(bank: Path, tables: dict[str, pa.RecordBatch]) -> dict[str, FileEntry]:
+    """Writes tables by their file's name in the bank: none of them is there before all are on the disk."""
+    temporary = {name: temporary_name(bank / name) for name in tables}
+    try:
+        for name, table in tables.items():
+            _write_file(temporary[name], table)
+        # While the system writes them to the disk. The files are waited for together: alone, each would cost
+        # an entry in the file system's journal.
+        entries = {
+            name: FileEntry(path=name, bytes=path.stat().st_size, checksum=file_xxh3(path))
+            for name, path in temporary.items()
+        }
+        for path in temporary.values():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
+                _give_back(written.fileno())
+        for name, path in temporary.items():
+            path.replace(bank / name)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    return entries
+
+
+def _write_file(path: Path, table: pa.RecordBatch) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = table.schema.with_metadata({"art2real_bank_format": str(FORMAT_VERSION)})
-    temporary = temporary_name(path)
-    try:
-        # Arrow's own file: through Python's, the pixels would be copied once more.
-        with pa.OSFile(os.fsencode(temporary), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-            writer.write_batch(table.replace_schema_metadata(schema.metadata))
-        entry = FileEntry(path=relative, bytes=temporary.stat().st_size, checksum=file_xxh3(temporary))
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-            if hasattr(os, "posix_fadvise"):
-                # A bank larger than the memory would push all else out of the system's cache, this build too.
-                os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return entry
+    # Arrow's own file: through Python's, the pixels would be copied once more.
+    with pa.OSFile(os.fsencode(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_batch(table.replace_schema_metadata(schema.metadata))
+    with path.open("rb") as written:
+        _give_back(written.fileno())
+
+
+def _give_back(descriptor: int) -> None:
+    """Has the system write a file to the disk, without waiting, and forget what is there already.
+
+    A bank larger than the memory would push all else out of its cache, this build too.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
