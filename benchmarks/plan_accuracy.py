@@ -39,8 +39,8 @@ from art2real.index.learn import train
 from art2real.index.manifest import Request, check_index
 from art2real.index.retriever import open_retriever
 from art2real.index.source import RetrievedScale
-from art2real.plan.calibrate import calibrate, cores
-from art2real.plan.clock import one_thread
+from art2real.plan.calibrate import calibrate
+from art2real.plan.clock import cores, one_thread
 from art2real.plan.constants import read_constants
 from art2real.plan.measured_bank import make_photos
 from art2real.plan.model import bank_core_seconds, query_core_seconds, worker_bytes
@@ -52,6 +52,7 @@ from art2real.training.step import CycleGAN, build_networks
 SIDE = 256
 SCALES = (Scale(16, 6), Scale(4, 4))
 WARM_UPS = 2
+REPEATS = 5
 
 
 class Comparison:
@@ -100,11 +101,20 @@ def main() -> None:
 
 def compare_bank(plan: Plan, folder: Path, seen: Comparison) -> MemoryBank:
     """A bank built by one process."""
-    with _timed() as taken:
-        build_bank(folder / "photos", folder / "bank", BankSettings(image_size=SIDE, scales=SCALES))
+    seconds = []
+    for _ in range(REPEATS):
+        shutil.rmtree(folder / "bank", ignore_errors=True)
+        with _timed() as taken:
+            build_bank(folder / "photos", folder / "bank", BankSettings(image_size=SIDE, scales=SCALES))
+        seconds.append(taken[0])
     files = [path for path in (folder / "bank").rglob("*") if path.is_file()]
     seen.add("bank, bytes", plan.bank.bytes, sum(path.stat().st_size for path in files), "bytes")
-    seen.add("bank, one process", bank_core_seconds(plan.work, plan.bank, plan.constants), taken[0], "s")
+    seen.add(
+        "bank, one process",
+        bank_core_seconds(plan.work, plan.bank, plan.constants),
+        statistics.median(seconds),
+        "s",
+    )
     return MemoryBank.open(folder / "bank")
 
 
@@ -132,13 +142,16 @@ def compare_index(plan: Plan, number: int, bank: MemoryBank, seen: Comparison) -
         scale, np.sort(np.random.default_rng(0).choice(bank.rows(scale), 2000, replace=False))
     )
     retriever.neighbours(queries, 32)
-    with _timed() as searching:
-        retriever.neighbours(queries, 32)
+    seconds = []
+    for _ in range(REPEATS):
+        with _timed() as searching:
+            retriever.neighbours(queries, 32)
+        seconds.append(searching[0])
     # The audit has tuned how many lists are scanned, which a plan cannot know.
     probes = check_index(bank, scale).nprobe
     tuned = replace(index, spec=replace(index.spec, nprobe=probes))
     predicted = cores() / query_core_seconds(tuned, plan.constants)
-    seen.add(f"{scale} queries, {probes} lists", predicted, len(queries) / searching[0], "1/s")
+    seen.add(f"{scale} queries, {probes} lists", predicted, len(queries) / statistics.median(seconds), "1/s")
 
 
 def compare_steps(made: Plan, bank: MemoryBank, photos: Path, seen: Comparison) -> None:
@@ -159,9 +172,12 @@ def compare_steps(made: Plan, bank: MemoryBank, photos: Path, seen: Comparison) 
     for number, (scale, source) in enumerate(sources.items()):
         patches = extract(x, scale.size, scale.stride)[0]
         pull.estimator.prepare(patches, source, np.random.default_rng(number))
-        with _timed() as taken:
-            pull.estimator.prepare(patches, source, np.random.default_rng(number))
-        retrieving.append(taken[0])
+        seconds = []
+        for _ in range(REPEATS):
+            with _timed() as taken:
+                pull.estimator.prepare(patches, source, np.random.default_rng(number))
+            seconds.append(taken[0])
+        retrieving.append(statistics.median(seconds))
     seen.add("retrieval a step, one scale after the other", step.retrieval, sum(retrieving), "s")
     full = _steps(pull, x, y, made.steps)
     pull.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import platform
 import resource
 import statistics
@@ -24,7 +23,7 @@ import torch
 from art2real.config.tree import Networks, Objective, Schedule
 from art2real.core.precision import network_dtype
 from art2real.index.pace import products, scans
-from art2real.plan.clock import one_thread, taken
+from art2real.plan.clock import all_cores, cores, one_thread, taken
 from art2real.plan.constants import DEFAULT, FORMAT_VERSION, Constant, Constants, Measured, read_constants
 from art2real.plan.measured_bank import BankPace, measure_bank
 from art2real.plan.measured_loss import affinities, chances
@@ -40,11 +39,6 @@ _KEPT = ("rotation_seconds", "cluster_share", "request_seconds")
 Say = Callable[[str], None]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def calibrate(say: Say = lambda words: None, *, crop: int = CROP, rounds: int = ROUNDS) -> Constants:
     """The constants of this machine.
 
@@ -52,31 +46,28 @@ def calibrate(say: Say = lambda words: None, *, crop: int = CROP, rounds: int = 
         say: called with what is measured next.
         crop: side of the training step's images, pixels. rounds: of each measurement.
     """
-    with one_thread():
-        return _calibrate(say, crop, rounds)
-
-
-def _calibrate(say: Say, crop: int, rounds: int) -> Constants:
     found: dict[str, Sequence[float]] = {}
     devices = [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
     say("training step")
     # First, while nothing else of this process has taken memory.
     found.update(_networks(devices[0], crop, rounds))
     gc.collect()
-    say("bank, index and retrieval")
-    with tempfile.TemporaryDirectory(prefix="art2real-plan-") as folder:
-        pace = measure_bank(Path(folder), rounds)
-    found.update(pace.constants)
-    say("search")
-    found["product_seconds"] = products(partial(taken, rounds=rounds))
-    for name, codec in (("fp16", "SQfp16"), ("sq8", "SQ8"), ("pq", "PQ32")):
-        found[f"scan_{name}_seconds"] = scans(codec, partial(taken, rounds=rounds))
+    with one_thread():
+        say("bank, index and retrieval")
+        with tempfile.TemporaryDirectory(prefix="art2real-plan-") as folder:
+            pace = measure_bank(Path(folder), rounds)
+        found.update(pace.constants)
+        say("search")
+        found["product_seconds"] = products(partial(taken, rounds=rounds))
+        for name, codec in (("fp16", "SQfp16"), ("sq8", "SQ8"), ("pq", "PQ32")):
+            found[f"scan_{name}_seconds"] = scans(codec, partial(taken, rounds=rounds))
+        say("loss")
+        found.update(chances(rounds))
     # What transforms and centroids take of a row that is taken in is counted by itself.
     compared = pace.turned * statistics.median(found["exact_value_seconds"])
     compared += pace.compared * statistics.median(found["product_seconds"])
     found["take_in_seconds"] = [max(each - compared, each / 100) for each in found["take_in_seconds"]]
-    say("loss")
-    found.update(chances(rounds))
+    found["learned_product_seconds"] = products(partial(taken, rounds=rounds, clock=all_cores))
     found.update(affinities(rounds, devices[0]))
     if len(devices) > 1:
         say("GPU")
@@ -122,7 +113,7 @@ def _networks(device: torch.device, crop: int, rounds: int) -> dict[str, Sequenc
         losses = model.step(x, y, next(steps))
         float(next(iter(losses.values())))  # a GPU may still be at work
 
-    seconds = taken(work, rounds, time.perf_counter if device.type == "cuda" else time.process_time)
+    seconds = taken(work, rounds, time.perf_counter if device.type == "cuda" else all_cores)
     weights = sum(each.numel() for network in model.networks.values() for each in network.parameters())
     # Weights, gradients and Adam's two averages, 4 bytes each, are there whatever the crop.
     fixed = 16 * weights

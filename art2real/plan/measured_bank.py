@@ -21,6 +21,7 @@ from art2real.index.build import add_shard
 from art2real.index.exact import ExactRetriever
 from art2real.index.learn import train
 from art2real.index.manifest import Request
+from art2real.index.queries import held_out_queries
 from art2real.index.records import Trained
 from art2real.index.retriever import BankRetriever, unit_rows_and_norms
 from art2real.index.shard import IndexShard, LocalShards, read_index
@@ -33,7 +34,7 @@ _SIDE, _SMALL = 256, 64
 _PHOTOS = 96
 _WIDTH, _LISTS = 56, 256
 _ROWS = 16_384  # a block, as adding rows reads them
-_QUERIES, _NEIGHBOURS, _DRAWS = 400, 32, 4096
+_QUERIES, _NEIGHBOURS, _DRAWS, _FETCHED = 400, 32, 4096, 16_384
 _EXACT_QUERIES = 400
 
 
@@ -90,7 +91,9 @@ def measure_bank(folder: Path, rounds: int) -> BankPace:
         per_photo.append(max(more - plain * pixels - 3 * _SIDE**2 * byte, more / 20))
     constants |= {"stored_byte_seconds": per_byte, "photo_seconds": per_photo}
     bank = MemoryBank.open(folder / f"bank-{_SIDE}-0")
-    constants |= _rows(bank, rounds) | _retrieval(bank, rounds)
+    constants |= _rows(bank, rounds) | _retrieval(bank, rounds) | _fetching(bank, rounds)
+    making = taken(lambda: held_out_queries(bank, WIDE, _QUERIES, 0), rounds)
+    constants["audit_query_seconds"] = [each / _QUERIES for each in making]
     constants |= _exact(MemoryBank.open(folder / f"bank-{_SMALL}-0"), rounds)
     return BankPace(constants, _WIDTH * WIDE.dimension, _WIDTH * _LISTS, bank.rows(WIDE), pixels)
 
@@ -122,16 +125,29 @@ def _retrieval(bank: MemoryBank, rounds: int) -> dict[str, Sequence[float]]:
     random = np.random.default_rng(0)
     cells = torch.from_numpy(random.choice(np.flatnonzero(source.cells().sizes.numpy()), _DRAWS))
     drawing = taken(lambda: source.draw(cells, random), rounds)
-    scattered = torch.from_numpy(np.sort(random.choice(source.rows, 2 * _DRAWS, replace=False)))
-    fetching = taken(lambda: source.fetch(scattered), rounds)
     image = to_signed(torch.from_numpy(bank.photos[0].pixels.transpose(2, 0, 1).copy()))[None]
     near = source.nearest(extract(image.float(), WIDE.size, WIDE.stride)[0][:_QUERIES], _NEIGHBOURS)
     return {
         "take_in_seconds": taking,
         "draw_seconds": [each / _DRAWS for each in drawing],
-        "fetch_value_seconds": [each / (2 * _DRAWS * WIDE.dimension) for each in fetching],
         "distinct_share": [len(near.unique()) / near.numel()],
     }
+
+
+def _fetching(bank: MemoryBank, rounds: int) -> dict[str, Sequence[float]]:
+    """Patches of scattered rows, as `RetrievedScale.fetch` gives them."""
+
+    def seconds(scale: Scale) -> list[float]:
+        random = np.random.default_rng(0)
+        rows = np.sort(random.choice(bank.rows(scale), _FETCHED, replace=False))
+
+        def fetch() -> None:
+            to_signed(torch.from_numpy(bank.patches(scale, rows)).permute(0, 3, 1, 2).flatten(1))
+
+        return [each / _FETCHED for each in taken(fetch, rounds)]
+
+    values, rows = split(seconds(WIDE), seconds(NARROW))
+    return {"fetch_value_seconds": values, "fetch_row_seconds": rows}
 
 
 def _taking_in(bank: MemoryBank, trained: Trained, rounds: int) -> list[float]:

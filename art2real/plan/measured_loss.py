@@ -9,7 +9,7 @@ import torch
 
 from art2real.core.contextual import near_far_loss
 from art2real.core.sampling import cell_chances
-from art2real.plan.clock import taken
+from art2real.plan.clock import all_cores, taken
 
 _WIDE, _NARROW = 768, 48
 _PATCHES, _CELLS, _NEAR, _FAR = 400, 4096, 32, 4096
@@ -56,7 +56,7 @@ def chances(rounds: int) -> dict[str, Sequence[float]]:
 
 def affinities(rounds: int, device: torch.device) -> dict[str, Sequence[float]]:
     """Core-seconds, or seconds of a GPU, of the loss over near and far rows and its gradient."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    clock = time.perf_counter if device.type == "cuda" else all_cores
 
     def seconds(width: int) -> list[float]:
         random = torch.Generator().manual_seed(0)

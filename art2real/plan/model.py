@@ -103,7 +103,8 @@ def query_core_seconds(index: ScaleIndex, constants: Constants) -> float:
 
 def index_time(work: Workload, index: ScaleIndex, constants: Constants) -> IndexTime:
     """Training: the sample's values, the transform's covariance, k-means; adding: each row is read,
-    transformed, compared with all centroids and coded; audit: exact search of some hundred queries.
+    transformed, compared with all centroids and coded; audit: some hundred queries are made, on one core,
+    and searched for exactly.
 
     Scales are trained beside each other on one node; shards are added one a core on all nodes.
     """
@@ -120,7 +121,11 @@ def index_time(work: Workload, index: ScaleIndex, constants: Constants) -> Index
         if form.codec == "PQ":
             multiply_adds += _CODE_ROUNDS * min(sample, _CODE_ROWS) * _CODE_WORDS * form.width
         turning = (few * dimension**2 + sample * form.transform) * constants["exact_value_seconds"]
-        working = turning + multiply_adds * product + (constants["rotation_seconds"] if form.learned else 0.0)
+        working = (
+            turning
+            + multiply_adds * constants["learned_product_seconds"]
+            + (constants["rotation_seconds"] if form.learned else 0.0)
+        )
         train = (sample + few) * row + working / threads
     each = row + form.transform * constants["exact_value_seconds"] + form.lists * form.width * product
     each += constants["take_in_seconds"]
@@ -133,7 +138,7 @@ def index_time(work: Workload, index: ScaleIndex, constants: Constants) -> Index
     return IndexTime(
         train=train,
         add=index.rows * each / at_a_time,
-        audit=exact + _AUDIT_ROUNDS * queries * query / threads,
+        audit=queries * constants["audit_query_seconds"] + exact + _AUDIT_ROUNDS * queries * query / threads,
         query=query,
     )
 
@@ -149,14 +154,15 @@ def index_seconds(work: Workload, indexes: Sequence[ScaleIndex], constants: Cons
 
 def retrieval_core_seconds(work: Workload, index: ScaleIndex, constants: Constants) -> float:
     """For the patches N of a crop: N queries; the expected shares of C cells for those that are asked; M
-    draws; and distinct rows and draws fetched, D values each."""
+    draws; and distinct rows and draws fetched, of D values each."""
     training, dimension = work.training, index.scale.dimension
     patches = per_image(index.scale, training.crop)
     cells = max(index.shape.lists, 1)
     asked = min(patches, max(1, _ASKED_VALUES // (dimension + _ASKED_MORE)))
     searching = patches * query_core_seconds(index, constants)
     chance = dimension * constants["chance_value_seconds"] + constants["chance_pair_seconds"]
-    fetched = _columns(work, index, constants) * dimension * constants["fetch_value_seconds"]
+    fetch = dimension * constants["fetch_value_seconds"] + constants["fetch_row_seconds"]
+    fetched = _columns(work, index, constants) * fetch
     drawn = training.draws * constants["draw_seconds"]
     return searching + asked * cells * chance + fetched + drawn
 
