@@ -7,9 +7,11 @@ when complete; the task's record is written last, so a task that has a record is
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,11 @@ _FETCHES = 16
 # A photo of more pixels than this is decoded into memory of its own.
 _PHOTO_BYTES = 32 * 2**20
 _photos = ReusedMemory(_PHOTO_BYTES)
-_squares = ReusedMemory(128 * 2**20)
+_squares = ReusedMemory(128 * 2**20, pieces=2)
+
+_decoding = threading.Lock()
+"""Of the tasks that a process does side by side one has its photos decoded, while the files of another are
+written: two that decode would only take each other's time."""
 
 
 class ShardTask(Model):
@@ -113,7 +119,7 @@ def write_shards(task: ShardTask) -> ShardRecord:
     finished = finished_record(task)
     if finished is not None:
         return finished
-    with _photos.lend(_PHOTO_BYTES) as photo, _squares.lend(_bytes_of_squares(task)) as squares:
+    with _decoding, _photos.lend(_PHOTO_BYTES) as photo, _squares.lend(_bytes_of_squares(task)) as squares:
         record = _write_shards(task, photo, squares)
     write_record(task, record)
     return record
@@ -233,8 +239,18 @@ class _Shards:
         name = shard_name(self._task, len(self._written))
         table = photo_table(self._rows, pixels)
         settings = self._task.settings
-        self._written.append(write_tables(Path(self._task.bank), name, settings, table, classes))
+        with _others_decode():
+            self._written.append(write_tables(Path(self._task.bank), name, settings, table, classes))
         self._rows = []
+
+
+@contextmanager
+def _others_decode() -> Iterator[None]:
+    _decoding.release()
+    try:
+        yield
+    finally:
+        _decoding.acquire()
 
 
 def _contents(

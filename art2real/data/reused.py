@@ -13,11 +13,13 @@ import numpy as np
 
 
 class ReusedMemory:
-    """Lends one piece of memory after the other; what comes back is lent again. Safe between threads."""
+    """Lends pieces of memory; what comes back is lent again. Safe between threads."""
 
-    def __init__(self, most: int) -> None:
-        """`most`: bytes that are kept for the next borrower; a larger piece goes back to the system."""
+    def __init__(self, most: int, pieces: int = 1) -> None:
+        """Up to `pieces` are kept for the next borrowers, each of at most `most` bytes; the rest goes back to
+        the system."""
         self._most = most
+        self._pieces = pieces
         self._kept: list[np.ndarray] = []
 
     @contextmanager
@@ -32,5 +34,5 @@ class ReusedMemory:
         try:
             yield piece
         finally:
-            if len(piece) <= self._most and not self._kept:
+            if len(piece) <= self._most and len(self._kept) < self._pieces:
                 self._kept.append(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from art2real.errors import UserError
 _ATTEMPTS = 3
 """Times that a task is begun before its files are held to be what kills the workers."""
 
+_SHARDS_TOGETHER = 8
+"""Shards to a task of Data: starting one takes as long as a tenth of a shard, and no other shard's photos are
+decoded while the files of its last one are written."""
+_GROUPS_PER_CPU = 4
+"""Tasks of Data to a CPU, at least, where there are as many shards: the last ones end at different times."""
+
 
 def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord], None, None]:
     """Does tasks on the cluster, one CPU each; yields their numbers and records as they are done.
@@ -34,8 +41,8 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
     """
     work_on_rows()
     rows = [{"task": _absolute(task).model_dump_json()} for task in tasks]
-    # Starting a task of Data takes as long as a tenth of a shard: where there are many, some share one.
-    groups = -(-len(rows) // _shards_together(len(rows)))
+    cpus = int(max(1, ray.cluster_resources().get("CPU", 1)))
+    groups = min(len(rows), max(_GROUPS_PER_CPU * cpus, -(-len(rows) // _SHARDS_TOGETHER)))
     done = ray.data.from_items(rows, override_num_blocks=groups).map_batches(
         _do_rows, batch_size=None, num_cpus=1
     )
@@ -47,14 +54,13 @@ def write_on_cluster(tasks: list[ShardTask]) -> Generator[tuple[int, ShardRecord
         yield row["number"], ShardRecord.model_validate(json.loads(row["record"]))
 
 
-def _shards_together(shards: int) -> int:
-    """Shards to a task of Data, so that every CPU still has many of these."""
-    return int(max(1, min(8, shards // (8 * ray.cluster_resources().get("CPU", 1)))))
-
-
 def _do_rows(rows: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
-    for task in rows["task"]:
-        yield {name: [value] for name, value in _do(ShardTask.model_validate_json(task)).items()}
+    tasks = [ShardTask.model_validate_json(task) for task in rows["task"]]
+    # While the files of one are written, the photos of the next are decoded. But where a worker died before,
+    # one has to know at which.
+    with ThreadPoolExecutor(1 if any(map(_attempts, tasks)) else 2) as pool:
+        for done in pool.map(_do, tasks):
+            yield {name: [value] for name, value in done.items()}
 
 
 def _do(task: ShardTask) -> dict[str, Any]:
@@ -85,14 +91,22 @@ def _attempt(task: ShardTask) -> Iterator[int]:
     Ray Data starts a task whose worker died again, without end: a file that kills its worker would keep the
     build busy for ever. Marks in the bank's folder outlive the worker.
     """
-    record = Path(task.bank) / task.record_path
-    record.parent.mkdir(parents=True, exist_ok=True)
-    mark = temporary_name(record.with_suffix(".attempt"))
+    mark = temporary_name((_records(task) / task.name).with_suffix(".attempt"))
+    mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
     try:
-        yield sum(1 for _ in record.parent.glob(f".{task.name}.attempt.*.tmp"))
+        yield _attempts(task)
     finally:
         mark.unlink(missing_ok=True)
+
+
+def _attempts(task: ShardTask) -> int:
+    """Marks of a task that there are."""
+    return sum(1 for _ in _records(task).glob(f".{task.name}.attempt.*.tmp"))
+
+
+def _records(task: ShardTask) -> Path:
+    return (Path(task.bank) / task.record_path).parent
 
 
 def _absolute(task: ShardTask) -> ShardTask:

@@ -8,14 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from art2real.core.scale import Scale
+from art2real.data import bank_writer
 from art2real.data.bank import MemoryBank
 from art2real.data.bank_build import begin, build_bank
+from art2real.data.bank_run import do_task
 from art2real.data.bank_verify import verify
 from art2real.data.manifest import BankSettings
 from art2real.errors import UserError
@@ -345,3 +349,28 @@ def test_verify_names_every_damaged_file(photos, tmp_path):
         data[len(data) // 2] ^= 1
         (bank / name).write_bytes(data)
     assert sorted(verify(bank)) == sorted(everything)
+
+
+def test_tasks_side_by_side_write_the_same_bytes(photos, tmp_path):
+    def side_by_side(tasks):
+        with ThreadPoolExecutor(3) as pool:
+            for task, record in zip(tasks, pool.map(do_task, tasks), strict=True):
+                yield task.number, record
+
+    build_bank(photos, tmp_path / "alone", SETTINGS)
+    build_bank(photos, tmp_path / "together", SETTINGS, write=side_by_side)
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
+def test_photos_are_decoded_while_the_files_of_another_task_are_written(photos, tmp_path, monkeypatch):
+    """Each of two tasks waits, at its files, until the other one is there too."""
+    meeting = threading.Barrier(2)
+
+    def write_tables(*arguments):
+        meeting.wait(timeout=60)
+        return original(*arguments)
+
+    original = bank_writer.write_tables
+    monkeypatch.setattr(bank_writer, "write_tables", write_tables)
+    with begin(photos, tmp_path / "bank", SETTINGS) as build, ThreadPoolExecutor(2) as pool:
+        assert [len(record.shards) for record in pool.map(do_task, build.tasks[:2])] == [1, 1]

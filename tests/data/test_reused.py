@@ -43,6 +43,14 @@ def test_two_borrowers_never_share() -> None:
         assert not np.shares_memory(first, second)
 
 
+def test_as_many_are_kept_as_are_lent_at_once() -> None:
+    memory = ReusedMemory(most=100, pieces=2)
+    with memory.lend(50) as mine, memory.lend(50) as other:
+        pass
+    with memory.lend(50) as first, memory.lend(50) as second:
+        assert sum(np.shares_memory(a, b) for a in (mine, other) for b in (first, second)) == 2
+
+
 def test_threads_never_share() -> None:
     memory = ReusedMemory(most=2000)
     wrong = []

@@ -32,7 +32,10 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_cluster_writes_the_same_bytes(photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("groups", [0, 4])
+def test_a_cluster_writes_the_same_bytes(photos, tmp_path, monkeypatch, groups):
+    """Whether each shard is a task of Ray's own or several share one, side by side."""
+    monkeypatch.setattr(bank_job, "_GROUPS_PER_CPU", groups)
     build_bank(photos, tmp_path / "serial", SETTINGS)
     monkeypatch.chdir(tmp_path)  # workers have another working directory
     done = []
@@ -100,8 +103,10 @@ def test_a_worker_that_is_killed_is_replaced(photos, tmp_path, monkeypatch):
     assert contents(tmp_path / "bank") == contents(tmp_path / "serial")
 
 
-def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_path, monkeypatch):
-    """Ray Data starts a task whose worker died again, without end."""
+@pytest.mark.parametrize("groups", [0, 4])
+def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_path, monkeypatch, groups):
+    """Ray Data starts a task whose worker died again, without end. The shard beside it is not blamed."""
+    monkeypatch.setattr(bank_job, "_GROUPS_PER_CPU", groups)
 
     def deadly(rows):
         import art2real.distributed.bank_job as job
@@ -119,7 +124,9 @@ def test_a_file_that_kills_its_worker_does_not_keep_the_build_busy(photos, tmp_p
             job.do_task = original
 
     monkeypatch.setattr(bank_job, "_do_rows", deadly)
-    with pytest.raises(UserError, match=r"a worker died 3 times at the files .* to .*--resume"):
+    with pytest.raises(
+        UserError, match=r"a worker died 3 times at the files hard/grey.jpg to hard/no_extension; .*--resume"
+    ):
         build_bank(photos, tmp_path / "bank", SETTINGS, write=write_on_cluster)
     monkeypatch.undo()
     summary = build_bank(photos, tmp_path / "bank", SETTINGS, mode="resume", write=write_on_cluster)
