@@ -15,7 +15,10 @@ import shutil
 import statistics
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -98,30 +101,34 @@ def memory_rows(work: Path, few: Path, many: Path) -> list[dict[str, object]]:
 def speed_rows(work: Path, photos: Path, side: int) -> list[dict[str, object]]:
     """The build against a loop that only decodes and resizes, in turns, in a Ray session that is warm.
 
-    The same loop in as many processes as there are cores shows how much faster these are together than one.
+    The same loop in as many processes as there are cores shows how much faster these are together than one;
+    processes that write files of the bank's sizes and do nothing else show what the disk lets through.
     """
     paths = sorted(photos.iterdir())
-    seconds: dict[str, list[float]] = {"plain": [], "plain, a process a core": [], "build": []}
+    parts = [paths[first :: cores()] for first in range(cores())]
+    bank, beside = work / "timed", work / "alone"
+    seconds: dict[str, list[float]] = defaultdict(list)
     context = multiprocessing.get_context("spawn")
     with session(None), ProcessPoolExecutor(cores(), context) as pool:
         from art2real.distributed.bank_job import write_on_cluster
 
         for repeat in range(REPEATS + 1):
-            times = [time.perf_counter()]
-            plain(paths, side)
-            times.append(time.perf_counter())
-            list(pool.map(plain, [paths[first :: cores()] for first in range(cores())], [side] * cores()))
-            times.append(time.perf_counter())
-            build_bank(photos, work / "timed", BankSettings(image_size=side), write=write_on_cluster)
-            times.append(time.perf_counter())
-            shutil.rmtree(work / "timed")
-            os.sync()
+            round_ = {
+                "plain": timed(plain, paths, side),
+                "plain, a process a core": timed(spread_over, pool, plain, parts, [side] * cores()),
+                "build": timed(
+                    build_bank, photos, bank, BankSettings(image_size=side), write=write_on_cluster
+                ),
+            }
+            sizes = [path.stat().st_size for path in bank.rglob("*.arrow")]
+            remove(bank)
+            beside.mkdir()
+            shares = [sizes[first :: cores()] for first in range(cores())]
+            round_["the disk alone"] = timed(spread_over, pool, only_write, shares, [beside] * cores())
+            remove(beside)
             if repeat:  # the first round warms up
-                for taken, (before, after) in zip(seconds.values(), itertools.pairwise(times), strict=True):
-                    taken.append(after - before)
-    alone, together, build = seconds.values()
-    ratios = [a / b for a, b in zip(alone, build, strict=True)]
-    limits = [a / b for a, b in zip(together, build, strict=True)]
+                for name, taken in round_.items():
+                    seconds[name].append(taken)
     rows = []
     for name, taken in seconds.items():
         speeds = spread([len(paths) / each for each in taken])
@@ -132,17 +139,39 @@ def speed_rows(work: Path, photos: Path, side: int) -> list[dict[str, object]]:
                 "1/s",
             )
         )
-    ratio = statistics.median(ratios)
-    return [
-        *rows,
-        row(f"build / plain loop, to {side} px, {min(ratios):.2f} to {max(ratios):.2f}", ratio, "×"),
-        row(f"build / plain loop / {cores()} cores, to {side} px", ratio / cores(), ""),
-        row(
-            f"build / plain loops, a process a core, to {side} px, {min(limits):.2f} to {max(limits):.2f}",
-            statistics.median(limits),
-            "×",
-        ),
-    ]
+    for name in [name for name in seconds if name != "build"]:
+        ratios = [a / b for a, b in zip(seconds[name], seconds["build"], strict=True)]
+        what = f"build / {name}, to {side} px, {min(ratios):.2f} to {max(ratios):.2f}"
+        rows.append(row(what, statistics.median(ratios), "×"))
+        if name == "plain":
+            rows.append(row(f"  per core, of {cores()}", statistics.median(ratios) / cores(), "×"))
+    return rows
+
+
+def timed(work: Callable[..., object], *arguments: object, **options: object) -> float:
+    """Seconds that a call takes."""
+    begun = time.perf_counter()
+    work(*arguments, **options)
+    return time.perf_counter() - begun
+
+
+def spread_over(pool: Executor, work: Callable[..., object], *arguments: list[object]) -> None:
+    list(pool.map(work, *arguments))
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder, and waits until the disk has nothing to do."""
+    shutil.rmtree(folder)
+    os.sync()
+
+
+def only_write(sizes: list[int], folder: Path) -> None:
+    """Writes files of these sizes, each waited for as a bank's are, and does nothing else."""
+    content = memoryview(np.random.default_rng(0).bytes(max(sizes)))
+    for size in sizes:
+        with (folder / uuid.uuid4().hex).open("wb", buffering=0) as file:
+            file.write(content[:size])
+            os.fsync(file.fileno())
 
 
 def plain(paths: list[Path], side: int) -> None:
