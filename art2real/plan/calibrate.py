@@ -22,11 +22,11 @@ import torch
 
 from art2real.config.tree import Networks, Objective, Schedule
 from art2real.core.precision import network_dtype
-from art2real.index.pace import products, scans
-from art2real.plan.clock import all_cores, cores, one_thread, taken
+from art2real.index.pace import NARROW, WIDE, products, scans
+from art2real.plan.clock import all_cores, cores, taken
 from art2real.plan.constants import DEFAULT, FORMAT_VERSION, Constant, Constants, Measured, read_constants
 from art2real.plan.measured_bank import BankPace, measure_bank
-from art2real.plan.measured_loss import affinities, chances
+from art2real.plan.measured_loss import affinities, chances, split
 from art2real.plan.networks import step_multiply_adds
 from art2real.training.step import CycleGAN, build_networks
 
@@ -52,22 +52,30 @@ def calibrate(say: Say = lambda words: None, *, crop: int = CROP, rounds: int = 
     # First, while nothing else of this process has taken memory.
     found.update(_networks(devices[0], crop, rounds))
     gc.collect()
-    with one_thread():
-        say("bank, index and retrieval")
-        with tempfile.TemporaryDirectory(prefix="art2real-plan-") as folder:
-            pace = measure_bank(Path(folder), rounds)
-        found.update(pace.constants)
-        say("search")
-        found["product_seconds"] = products(partial(taken, rounds=rounds))
-        for name, codec in (("fp16", "SQfp16"), ("sq8", "SQ8"), ("pq", "PQ32")):
-            found[f"scan_{name}_seconds"] = scans(codec, partial(taken, rounds=rounds))
-        say("loss")
-        found.update(chances(rounds))
+    say("bank, index and retrieval")
+    with tempfile.TemporaryDirectory(prefix="art2real-plan-") as folder:
+        pace = measure_bank(Path(folder), rounds)
+    found.update(pace.constants)
+    say("search")
+    together = partial(taken, rounds=rounds, clock=all_cores)
+    wide, narrow = (products(together, width) for width in (WIDE, NARROW))
+    product, pair = split(wide, narrow, (WIDE, NARROW))
+    found |= {"product_seconds": product, "product_pair_seconds": pair}
+    wide, narrow = (scans("SQfp16", together, width) for width in (WIDE, NARROW))
+    value, row = split(wide, narrow, (WIDE, NARROW))
+    found |= {"scan_fp16_seconds": [each / 2 for each in value], "scan_row_seconds": row}
+    for name, codec, code in (("sq8", "SQ8", WIDE), ("pq", "PQ32", 32)):
+        whole = scans(codec, together)
+        found[f"scan_{name}_seconds"] = [
+            max(each - statistics.median(row), each / 10) / code for each in whole
+        ]
     # What transforms and centroids take of a row that is taken in is counted by itself.
-    compared = pace.turned * statistics.median(found["exact_value_seconds"])
-    compared += pace.compared * statistics.median(found["product_seconds"])
-    found["take_in_seconds"] = [max(each - compared, each / 100) for each in found["take_in_seconds"]]
-    found["learned_product_seconds"] = products(partial(taken, rounds=rounds, clock=all_cores))
+    known = pace.turned * statistics.median(found["exact_value_seconds"]) + pace.centroids * (
+        pace.width * statistics.median(product) + statistics.median(pair)
+    )
+    found["take_in_seconds"] = [max(each - known, each / 10) for each in found["take_in_seconds"]]
+    say("loss")
+    found.update(chances(rounds))
     found.update(affinities(rounds, devices[0]))
     if len(devices) > 1:
         say("GPU")

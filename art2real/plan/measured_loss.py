@@ -15,14 +15,17 @@ _WIDE, _NARROW = 768, 48
 _PATCHES, _CELLS, _NEAR, _FAR = 400, 4096, 32, 4096
 
 
-def split(wide: Sequence[float], narrow: Sequence[float]) -> tuple[list[float], list[float]]:
+def split(
+    wide: Sequence[float], narrow: Sequence[float], widths: tuple[int, int] = (_WIDE, _NARROW)
+) -> tuple[list[float], list[float]]:
     """What a value and what a pair takes, from seconds a pair with wide and narrow rows, round by round."""
+    large, small = widths
     values, pairs = [], []
     for more, less in zip(wide, narrow, strict=False):
         # A noisy round could make either negative: each keeps at least a hundredth of what was seen.
-        value = max((more - less) / (_WIDE - _NARROW), more / _WIDE / 100)
+        value = max((more - less) / (large - small), more / large / 100)
         values.append(value)
-        pairs.append(max(less - _NARROW * value, less / 100))
+        pairs.append(max(less - small * value, less / 100))
     return values, pairs
 
 
@@ -48,7 +51,7 @@ def chances(rounds: int) -> dict[str, Sequence[float]]:
                 epsilon=1e-5,
             )
 
-        return [each / (_PATCHES * _CELLS) for each in taken(work, rounds)]
+        return [each / (_PATCHES * _CELLS) for each in taken(work, rounds, all_cores)]
 
     values, pairs = split(seconds(_WIDE), seconds(_NARROW))
     return {"chance_value_seconds": values, "chance_pair_seconds": pairs}

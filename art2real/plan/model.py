@@ -6,6 +6,7 @@ divided by the cores that work at the same time. What runs beside something long
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,14 +17,19 @@ from art2real.plan.index_size import ScaleIndex
 from art2real.plan.networks import parameters, step_multiply_adds
 from art2real.plan.workload import Workload, per_image
 
-# As FAISS trains: rounds of k-means over lists and over product codes, and rows that codes are trained on.
-_LIST_ROUNDS, _CODE_ROUNDS, _CODE_WORDS, _CODE_ROWS = 10, 25, 256, 65_536
+# As FAISS trains: rounds of k-means over lists and over product codes, rows that codes are trained on, and
+# rows that are compared with the lists once more, so that their codes are of what the lists leave over.
+_LIST_ROUNDS, _CODE_ROUNDS, _CODE_WORDS, _CODE_ROWS, _LEFT_OVER = 10, 25, 256, 65_536, 100_000
 # Threads that one training of an index uses at most; queries of an audit; rounds in which it tunes.
 _MOST_THREADS, _AUDIT_QUERIES, _AUDIT_ROUNDS, _EXACT_BUDGET = 16, 1000, 2, 4e12
 # Patches that are asked for the cells they expect (`art2real.core.sampling`).
 _ASKED_VALUES, _ASKED_MORE = 1 << 20, 100
 # Share of the networks' time that retrieval can hide behind: it starts after the first of six passes.
 _HIDDEN = 0.8
+# Values of the patches that uneven lists were measured with.
+_NARROW, _WIDE = 48, 768
+# Rows that a query asks each shard for: the neighbours of a patch.
+_CANDIDATES = 32
 _CODECS = {"SQfp16": "scan_fp16_seconds", "SQ8": "scan_sq8_seconds", "PQ": "scan_pq_seconds"}
 
 
@@ -88,17 +94,23 @@ def bank_seconds(work: Workload, size: BankSize, constants: Constants) -> float:
 
 
 def query_core_seconds(index: ScaleIndex, constants: Constants) -> float:
-    """D row_value_seconds; for each shard transform exact_value_seconds + lists width product_seconds; and
-    the scan: the code bytes of the rows in nprobe lists, of all shards together."""
+    """D row_value_seconds; for each shard transform exact_value_seconds + lists (width product_seconds +
+    product_pair_seconds) + k merge_seconds; and the scan: the rows in nprobe lists, of all shards, and their
+    codes' bytes."""
     form = index.shape
     scan = constants[_CODECS.get(form.codec, "scan_fp16_seconds")]
     own = index.scale.dimension * constants["row_value_seconds"]
+    own += index.shards * _CANDIDATES * constants["merge_seconds"]
     if not form.lists:
-        return own + index.rows * form.width * constants["product_seconds"]
-    scanned = index.rows * min(index.spec.nprobe / form.lists, 1.0)
+        return own + index.rows * _comparing(form.width, constants)
+    scanned = index.rows * min(index.spec.nprobe * _uneven(index, constants) / form.lists, 1.0)
     turned = form.transform * constants["exact_value_seconds"]
-    compared = form.lists * form.width * constants["product_seconds"]
-    return own + index.shards * (turned + compared) + scanned * form.code * scan
+    compared = form.lists * _comparing(form.width, constants)
+    return (
+        own
+        + index.shards * (turned + compared)
+        + scanned * (form.code * scan + constants["scan_row_seconds"])
+    )
 
 
 def index_time(work: Workload, index: ScaleIndex, constants: Constants) -> IndexTime:
@@ -111,24 +123,21 @@ def index_time(work: Workload, index: ScaleIndex, constants: Constants) -> Index
     form, dimension = index.shape, index.scale.dimension
     cpus = work.machines.cpus
     threads = max(1, min(cpus // len(work.scales), _MOST_THREADS))
-    product = constants["product_seconds"]
     row = dimension * constants["row_value_seconds"]
     train = 0.0
     if form.lists or form.transform or form.codec == "PQ":
         sample = min(training_rows(form.lists), index.rows)
         few = min(sample, ROWS_FOR_CODES) if form.transform else 0
-        multiply_adds = _LIST_ROUNDS * sample * form.lists * form.width
+        compared = _LIST_ROUNDS * sample + min(sample, _LEFT_OVER)
+        learning = compared * form.lists * _comparing(form.width, constants)
         if form.codec == "PQ":
-            multiply_adds += _CODE_ROUNDS * min(sample, _CODE_ROWS) * _CODE_WORDS * form.width
+            words = _CODE_ROUNDS * min(sample, _CODE_ROWS) * _CODE_WORDS
+            learning += words * form.code * _comparing(form.width / form.code, constants)
         turning = (few * dimension**2 + sample * form.transform) * constants["exact_value_seconds"]
-        working = (
-            turning
-            + multiply_adds * constants["learned_product_seconds"]
-            + (constants["rotation_seconds"] if form.learned else 0.0)
-        )
+        working = turning + learning + (constants["rotation_seconds"] if form.learned else 0.0)
         train = (sample + few) * row + working / threads
-    each = row + form.transform * constants["exact_value_seconds"] + form.lists * form.width * product
-    each += constants["take_in_seconds"]
+    each = row + form.transform * constants["exact_value_seconds"] + constants["take_in_seconds"]
+    each += form.lists * _comparing(form.width, constants)
     # Tasks of all scales share the cores.
     at_a_time = max(1.0, min(index.shards, work.machines.nodes * cpus / len(work.scales)))
     queries = max(200.0, min(_AUDIT_QUERIES, _EXACT_BUDGET / (index.rows * dimension)))
@@ -231,6 +240,19 @@ def worker_bytes(work: Workload, indexes: Sequence[ScaleIndex], constants: Const
     pixels = work.training.batch * work.training.crop**2
     own = constants["worker_bytes"] + pixels * constants["worker_pixel_bytes"]
     return round(own) + sum(index.directions for index in indexes)
+
+
+def _uneven(index: ScaleIndex, constants: Constants) -> float:
+    """Rows of a list that is scanned, in rows of an average list: longer ones are scanned more often, and
+    those of narrow patches differ more. In between by the logarithm of D."""
+    narrow, wide = constants["scanned_narrow_share"], constants["scanned_wide_share"]
+    place = math.log(index.scale.dimension / _NARROW) / math.log(_WIDE / _NARROW)
+    return narrow + min(max(place, 0.0), 1.0) * (wide - narrow)
+
+
+def _comparing(width: float, constants: Constants) -> float:
+    """Core-seconds of a row and a centroid: width product_seconds + product_pair_seconds."""
+    return width * constants["product_seconds"] + constants["product_pair_seconds"]
 
 
 def _pairs(work: Workload, index: ScaleIndex) -> int:

@@ -17,6 +17,8 @@ def made_constants(**others: float) -> Constants:
     values = dict.fromkeys(MEANING, 1e-9) | {
         "distinct_share": 0.5,
         "cluster_share": 0.5,
+        "scanned_wide_share": 1.0,
+        "scanned_narrow_share": 1.0,
         "worker_bytes": 1e9,
         "worker_pixel_bytes": 1e4,
     }
