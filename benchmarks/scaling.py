@@ -24,7 +24,7 @@ Stages:
 - training: a step of CycleGAN with the same images in all, which N workers share; gradients are averaged by
   gloo. Only steps after the first ones count; "start": seconds of the whole run that were no steps.
 
-Each cluster is started in a process of its own, in turns over several rounds. Twelve minutes in all on two cores.
+Each cluster is started in a process of its own, in turns over several rounds. Twelve minutes on two cores.
 """
 
 from __future__ import annotations
