@@ -47,7 +47,8 @@ class MemoryRows:
         return self._kept.shape[2]
 
     def rows(self, start: int, end: int) -> torch.Tensor:
-        return self._kept[:, :, start:end].to(self._like.device)
+        # Contiguous, as those of a file are: strides decide the order in which kernels add.
+        return self._kept[:, :, start:end].to(self._like.device).contiguous()
 
     def write(self, start: int, rows: torch.Tensor) -> None:
         self._kept[:, :, start : start + rows.shape[2]] = rows
