@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from art2real.core.networks import ResNetGenerator, initialise
@@ -64,6 +64,8 @@ def painting(height, width):
 @settings(max_examples=40)
 def test_bands_give_what_the_whole_gives(size, height, width, quarter_rows, memory):
     picture = painting(height, width)
+    # Of one colour only rounding is left, magnified: the whole pass is 0.08 away from that in float64.
+    assume(picture.std() > 1)
     expected = whole(GENERATORS[size], picture)
     pixels = quarter_rows * 4 * expected.shape[2]
     got = banded(GENERATORS[size], picture, band_pixels=pixels, memory=memory)
