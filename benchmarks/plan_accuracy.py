@@ -3,10 +3,10 @@
     python benchmarks/plan_accuracy.py [--photos N] [--steps N] [--crop N] [--rounds N] [--work DIR]
     [--constants FILE] [--json FILE]
 
-Everything runs in this process, without Ray, so that the model is compared and not Ray's start. Each figure
-is predicted before it is measured. A machine that is shared is now quick and now slow: a round calibrates and
-measures, and the medians of the rounds are compared. The aim is a ratio between 0.77 and 1.3. About three
-minutes a round on two quiet cores.
+Everything runs without Ray, so that the model is compared and not Ray's start: in this process, but for rows
+that are added to an index, which a process a core does. Each figure is predicted before it is measured. A
+machine that is shared is now quick and now slow: a round calibrates and measures, and the medians of all
+rounds are compared. The aim is a ratio between 0.77 and 1.3. About three minutes a round on two quiet cores.
 """
 
 from __future__ import annotations

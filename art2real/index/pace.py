@@ -54,10 +54,9 @@ def scans(codec: str, taken: Taken, width: int = WIDE) -> list[float]:
         ivf.pq.cp.niter = 1
     index.train(rows[: 8 * _LISTS])
     index.add(rows)
-    again = faiss.clone_index(index)
+    once = faiss.clone_index(index)
     for _ in range(_COPIES - 1):
-        more = faiss.clone_index(again)
-        index.merge_from(more, index.ntotal)
+        index.merge_from(faiss.clone_index(once), index.ntotal)
     queries = _unit(random, _QUERIES, width)
 
     def search(lists: int) -> None:
@@ -67,8 +66,8 @@ def scans(codec: str, taken: Taken, width: int = WIDE) -> list[float]:
     few, many = _PROBES, 4 * _PROBES
     # What a search takes beside the scan is in both.
     scanned = len(queries) * (many - few) * index.ntotal / _LISTS
-    less, more_ = (taken(partial(search, lists)) for lists in (few, many))
-    return [max(b - a, b / 10) / scanned for a, b in zip(less, more_, strict=False)]
+    pairs = zip(*(taken(partial(search, lists)) for lists in (few, many)), strict=False)
+    return [max(more - less, more / 10) / scanned for less, more in pairs]
 
 
 def _unit(random: np.random.Generator, count: int, width: int) -> np.ndarray:

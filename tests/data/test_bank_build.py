@@ -69,17 +69,6 @@ def test_hard_files_go_in_or_are_named(tmp_path):
     assert summary.manifest.not_images == len(OTHERS)
 
 
-SHARED_HARD = Path(__file__).parents[3] / "shared/data/hard"
-
-
-@pytest.mark.skipif(not SHARED_HARD.is_dir(), reason="../shared/data/hard is not here")
-def test_the_shared_hard_folder(tmp_path):
-    manifest = build_bank(SHARED_HARD, tmp_path / "bank", SETTINGS).manifest
-    assert (manifest.photos, manifest.skipped, manifest.not_images) == (14, 6, 2)
-    skipped = (tmp_path / "bank/skipped.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {entry["path"]: entry["cause"] for entry in map(json.loads, skipped)} == BAD
-
-
 def test_a_shard_without_a_usable_photo_is_no_shard(tmp_path):
     (tmp_path / "photos").mkdir()
     for number in range(4):

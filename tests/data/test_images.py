@@ -287,26 +287,6 @@ def test_square_is_antialiased():
     assert np.ptp(square(image, 32).astype(int)) < 16
 
 
-# The project's own folder of hard files, where it is at hand
-
-SHARED_HARD = Path(__file__).parents[3] / "shared/data/hard"
-
-
-@pytest.mark.skipif(not SHARED_HARD.is_dir(), reason="../shared/data/hard is not here")
-def test_the_shared_hard_folder():
-    from art2real.data.corpus import list_images
-
-    causes = {}
-    paths = list_images(SHARED_HARD)
-    for path in paths:
-        try:
-            decode(SHARED_HARD / path, ImageLimits(min_side=16))
-        except BadImage as bad:
-            causes[path] = bad.cause
-    assert causes == BAD
-    assert len(paths) == 20
-
-
 @pytest.mark.parametrize("side", [64, 10])
 def test_memory_that_is_given_holds_the_pixels_if_they_fit(side):
     """A damaged or larger photo before it leaves no trace in what comes after."""

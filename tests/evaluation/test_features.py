@@ -393,15 +393,3 @@ def test_a_part_without_images_travels(inception_weights):
 
 def test_nothing_is_loaded_for_no_tasks():
     assert list(in_process([])) == []
-
-
-# The project's own folder of hard files, where it is at hand
-
-SHARED_HARD = Path(__file__).parents[3] / "shared/data/hard"
-
-
-@pytest.mark.skipif(not SHARED_HARD.is_dir(), reason="../shared/data/hard is not here")
-def test_the_shared_hard_folder(extract):
-    found, _ = extract(SHARED_HARD)
-    assert dict(found.skipped).keys() == BAD.keys()
-    assert len(found.images) + len(found.skipped) == 20

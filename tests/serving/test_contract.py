@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from art2real.translation.image import translate_image
 from tests.data.hard_files import BAD, GOOD, write_hard_folder
 from tests.pictures import make_photo
 from tests.serving.made import FORM_TYPE, Asker, Mirror, check_error, form, image_bytes, pixels_of, service
-
-SHARED_HARD = Path(__file__).parents[3] / "shared/data/hard"
 
 
 @pytest.fixture
@@ -186,21 +183,6 @@ def test_bad_files_are_refused_by_their_cause(ask, made_hard, name, cause):
     else:
         check_error(answer, 413 if cause == "too_many_pixels" else 400, cause)
     assert ask.post("/v1/translate", content=image_bytes()).status_code == 200
-
-
-@pytest.mark.skipif(not SHARED_HARD.is_dir(), reason="../shared/data/hard is not here")
-def test_the_shared_hard_folder(ask):
-    expected = {
-        "bomb.png": 413,
-        **dict.fromkeys((".DS_Store", "notes.txt", "random_bytes.png", "text_named.jpg"), 400),
-        **dict.fromkeys(("truncated.jpg", "zero_bytes.jpg"), 400),
-    }
-    for path in sorted(path for path in SHARED_HARD.rglob("*") if path.is_file()):
-        answer = ask.post("/v1/translate", content=path.read_bytes())
-        assert answer.status_code == expected.get(path.name, 200), path
-        if answer.status_code != 200:
-            check_error(answer, answer.status_code)
-        assert ask.post("/v1/translate", content=image_bytes()).status_code == 200
 
 
 @pytest.mark.parametrize(
